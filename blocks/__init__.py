@@ -1,0 +1,1 @@
+"""What an operator edits and what agents are built from."""

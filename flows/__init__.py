@@ -1,0 +1,1 @@
+"""What runs: one short file per kind of agent, beside govern and evict."""

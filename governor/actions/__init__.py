@@ -1,0 +1,1 @@
+"""What the governor may do, one file per act."""

@@ -1,0 +1,273 @@
+"""From requests to checked answers: gather facts, choose a route, sit down once, call, check, record.
+
+The decision is `policy.routing.choose`; the seat is `governor.desk`; the words come from
+`governor.inference`. A batch of requests is one agent's work of one kind and shares one seat.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonschema
+from sqlalchemy import func, select
+
+from governor import inference, residency
+from governor.desk import Seat, desk
+from governor.engines import engine
+from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady
+from governor.events import log_event
+from governor.line import IN_LINE, Errand
+from governor.policy.facts import Candidate, ModelRequest, Route, Rung
+from governor.policy.routing import RoutingFacts, choose
+from governor.profile import current_profile
+from governor.state.models import Decision, Slot, Ticket
+from governor.state.sessions import reading, recall, transaction
+
+# Slowest speeds at which a call is still waited for: a busy 2-core machine wrote 2.6 tokens/s with one
+# thread (measured); reading a prompt is about ten times as fast as writing.
+SLOWEST_WRITE_TOKENS_PER_SECOND = 2.0
+SLOWEST_READ_TOKENS_PER_SECOND = 15.0
+CALL_OVERHEAD_SECONDS = 20.0
+CHARACTERS_PER_TOKEN = 3.5
+# Until a line has a history: seconds one seat took on the 2-core machine in a first round.
+FIRST_MEDIAN_SECONDS = 15.0
+HISTORY = 50
+RETRY_TEMPERATURE = 0.4
+
+Check = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request and the rule its answer must pass: `check` returns what is wrong, [] when nothing is."""
+
+    request: ModelRequest
+    check: Check | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `data` is the parsed object, the label or the text; trust it only if `verified`."""
+
+    text: str
+    data: Any
+    verified: bool
+    problems: list[str]
+    tier: str
+    model: str
+    demo: bool
+    reason: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Asked:
+    """All answers of a batch, in the order of the asks, and what they cost."""
+
+    answers: list[Answer] = field(default_factory=list)
+    route: Route = field(default_factory=lambda: Route(candidates=()))
+    line_seconds: float = 0.0
+    desk_seconds: float = 0.0
+
+
+def ask_all(
+    asks: Sequence[Ask],
+    *,
+    agent: str,
+    patience_seconds: float,
+    flow_run_id: str | None = None,
+    due_at: datetime | None = None,
+) -> Asked:
+    """Serve a batch at one seat; an answer that fails its checks is asked for once more.
+
+    Raises:
+        LeftLine: patience ran out. DoesNotFit: no tier serves this here, with every refusal.
+        NotReady, ModelFailed, BadInput: what the last candidate said.
+    """
+    if not asks:
+        return Asked()
+    largest = max((a.request for a in asks), key=lambda r: len(r.prompt) + len(r.system or "") + 4 * r.max_tokens)
+    route = choose(largest, gather_facts(datetime.now(UTC)))
+    if not route.candidates:
+        raise _no_route(route)
+    inference.warm_up()
+    failure: HotdeskError | None = None
+    for candidate in route.candidates:
+        errand = Errand(candidate.spec.line, agent, candidate.spec.model, patience_seconds, due_at, flow_run_id)
+        try:
+            return _serve(asks, candidate, errand, route)
+        except (DoesNotFit, ModelFailed, NotReady) as error:
+            if isinstance(error, NotReady) and "engine" not in error.data:
+                raise
+            log_event("route_failed", holder=agent, tier=candidate.tier, why=error.happened)
+            failure = error
+    raise failure or _no_route(route)
+
+
+def gather_facts(now: datetime) -> RoutingFacts:
+    """What the router may know: the profile, the lines, the residents, the governor's rung."""
+    profile = current_profile()
+    lines = {spec.line for spec in profile.tiers.values()}
+    with reading() as session:
+        rows = session.execute(
+            select(Ticket.line, func.count()).where(Ticket.state.in_(IN_LINE)).group_by(Ticket.line)
+        ).all()
+        seated = session.execute(select(Slot.line, func.count()).where(Slot.state != "free").group_by(Slot.line)).all()
+        inside = residency.held(session, now=now)
+    waiting = dict.fromkeys(lines, 0)
+    for name, count in (*rows, *seated):
+        waiting[name] = waiting.get(name, 0) + count
+    return RoutingFacts(
+        profile=profile,
+        waiting=waiting,
+        median_seconds={name: _median_seat_seconds(name) for name in lines},
+        residents=tuple(inside),
+        rung=Rung(recall("rung", Rung.NORMAL)),
+        now=now,
+    )
+
+
+def _median_seat_seconds(name: str) -> float:
+    """Median length of the last seats of a line."""
+    with reading() as session:
+        rows = session.execute(
+            select(Ticket.seated_at, Ticket.ended_at)
+            .where(Ticket.line == name, Ticket.state == "done", Ticket.seated_at.is_not(None))
+            .order_by(Ticket.id.desc())
+            .limit(HISTORY)
+        ).all()
+    spans = [(ended - seated).total_seconds() for seated, ended in rows if ended]
+    return statistics.median(spans) if spans else FIRST_MEDIAN_SECONDS
+
+
+def call_seconds(request: ModelRequest) -> float:
+    """Longest that one call may take before it is given up."""
+    read = (len(request.prompt) + len(request.system or "")) / CHARACTERS_PER_TOKEN / SLOWEST_READ_TOKENS_PER_SECOND
+    return CALL_OVERHEAD_SECONDS + read + request.max_tokens / SLOWEST_WRITE_TOKENS_PER_SECOND
+
+
+def _serve(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
+    budget = 60.0 + 2 * sum(call_seconds(a.request) for a in asks)
+    with desk(candidate.spec, errand, budget_seconds=budget) as seat:
+        sat_down = time.monotonic()
+        done = Asked(route=route, line_seconds=seat.waited_seconds)
+        for ask in asks:
+            answer = _ask_twice(ask, seat, candidate)
+            done.answers.append(answer)
+            _record(ask, answer, seat, errand, route)
+        done.desk_seconds = time.monotonic() - sat_down
+    return done
+
+
+def _ask_twice(ask: Ask, seat: Seat, candidate: Candidate) -> Answer:
+    answer = _ask_once(ask, seat, candidate, temperature=0.0)
+    if answer.verified:
+        return answer
+    again = _ask_once(ask, seat, candidate, temperature=RETRY_TEMPERATURE)
+    return again if again.verified else answer
+
+
+def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float) -> Answer:
+    seat.check()
+    parameters = engine(candidate.spec.engine).litellm_parameters(candidate.spec, seat.loaded)
+    started = time.monotonic()
+    try:
+        said = inference.complete(
+            ask.request, parameters, deadline_seconds=call_seconds(ask.request), temperature=temperature
+        )
+    except (BadInput, ModelFailed) as error:
+        if isinstance(error, ModelFailed) and not error.data.get("retryable", True):
+            raise
+        seat.check()
+        return _answer(candidate, "", None, [error.happened], seconds=time.monotonic() - started)
+    seat.check()
+    text = whole_sentences(said.text) if said.finish_reason == "length" else said.text
+    data, problems = parse(ask.request, text)
+    if not problems and ask.check is not None:
+        problems = ask.check(text)
+    return _answer(
+        candidate,
+        text,
+        data,
+        problems,
+        tokens_in=said.tokens_in,
+        tokens_out=said.tokens_out,
+        seconds=said.seconds,
+    )
+
+
+def _answer(candidate: Candidate, text: str, data: Any, problems: list[str], **costs: Any) -> Answer:
+    spec = candidate.spec
+    return Answer(
+        text=text,
+        data=data,
+        verified=not problems,
+        problems=problems,
+        tier=candidate.tier,
+        model=spec.model,
+        demo=spec.demo,
+        reason=candidate.reason,
+        **costs,
+    )
+
+
+def parse(request: ModelRequest, text: str) -> tuple[Any, list[str]]:
+    """The answer as data and what the built-in rules say: label in the choices, object as in the schema."""
+    plain = text.strip()
+    if request.choices is not None:
+        label = plain.strip('"')
+        return (label, []) if label in request.choices else (None, [f"{plain[:40]!r} is none of the choices"])
+    if request.json_schema is not None:
+        try:
+            data = json.loads(plain)
+            jsonschema.validate(data, request.json_schema)
+        except json.JSONDecodeError as error:
+            return None, [f"no JSON: {error.msg}"]
+        except jsonschema.ValidationError as error:
+            return None, [f"not as the schema says: {error.message[:120]}"]
+        return data, []
+    return plain, [] if plain else ["it said nothing"]
+
+
+def whole_sentences(text: str) -> str:
+    """What was written before a cap cut it off, without the sentence that was cut."""
+    ends = [text.rfind(mark) for mark in (". ", "! ", "? ", ".\n", "!\n", "?\n")]
+    return text[: max(ends) + 1] if max(ends) > 0 else text
+
+
+def _record(ask: Ask, answer: Answer, seat: Seat, errand: Errand, route: Route) -> None:
+    with transaction() as session:
+        session.add(
+            Decision(
+                at=datetime.now(UTC),
+                flow_run_id=errand.flow_run_id,
+                agent=errand.agent,
+                kind=ask.request.kind.value,
+                tier=answer.tier,
+                engine=seat.spec.engine,
+                model=answer.model,
+                reason=answer.reason,
+                refusals=[refusal.model_dump() for refusal in route.refusals],
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
+                line_seconds=seat.waited_seconds,
+                work_seconds=answer.seconds,
+                verdict="verified" if answer.verified else "; ".join(answer.problems)[:300],
+            )
+        )
+
+
+def _no_route(route: Route) -> DoesNotFit:
+    refusals = [f"{refusal.tier}: {refusal.reason}" for refusal in route.refusals]
+    return DoesNotFit(
+        "No model on this machine can serve the request: " + "; ".join(refusals) + ".",
+        means="Nothing was asked.",
+        remedy="Shorten the input, or see `hotdesk doctor` for what this machine can run.",
+        refusals=refusals,
+    )

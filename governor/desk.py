@@ -1,0 +1,189 @@
+"""The one way to a model: ticket -> turn -> Prefect lease -> resident model -> seat -> next one.
+
+with desk(spec, errand, budget_seconds=120) as seat:
+    ...call the model at seat.loaded.address...
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from governor import line, residency
+from governor.engines.protocol import Loaded
+from governor.errors import LeftLine, NotReady, SeatLost
+from governor.events import log_event
+from governor.lease import PrefectLimit, Renewal, find_lost
+from governor.policy.facts import ModelSpec
+from governor.profile import current_profile
+from governor.state.models import Ticket
+from governor.state.sessions import Watch
+
+# A look at the commit counter costs microseconds; a full look reads /proc of those ahead.
+POLL_SECONDS = 0.025
+LOOK_EVERY_SECONDS = 0.25
+# After a refusal the slot is held by a flow outside the line, or by a lease about to run out.
+REFUSED_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A granted slot: everything needed to give it back."""
+
+    index: int
+    fence: int
+    lease_id: str
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A place at the desk with a resident model. Valid only while `check` does not raise."""
+
+    ticket_id: int
+    line: str
+    index: int
+    fence: int
+    waited_seconds: float
+    spec: ModelSpec
+    loaded: Loaded
+    renewal: Renewal
+
+    def check(self) -> None:
+        """Raise SeatLost unless this seat's fence is still current; call it before and after model calls."""
+        if self.renewal.lost.is_set() or not line.is_current(self.line, self.index, self.fence):
+            raise SeatLost(
+                f"Seat {self.fence} at the {self.line} desk was given to somebody else.",
+                means="What the model said under it is discarded.",
+                remedy="The run is tried again at its next time; `hotdesk status` shows who holds the desk.",
+                line=self.line,
+                fence=self.fence,
+            )
+
+
+@contextmanager
+def desk(spec: ModelSpec, errand: line.Errand, *, budget_seconds: float = 600.0) -> Iterator[Seat]:
+    """Wait in line, sit down with `spec` resident, and hand the desk on at the end, whatever happens.
+
+    Raises:
+        LeftLine: patience ran out. NotReady: server or limit not as they must be.
+        DoesNotFit, ModelFailed, BadInput: the model could not be made resident.
+    """
+    started = time.monotonic()
+    slots = current_profile().slots[errand.line]
+    line.ensure_slots(errand.line, slots)
+    with PrefectLimit(errand.line) as limit:
+        limit.check(slots)
+        ticket = line.take(errand, now=_now())
+        log_event("ticket_taken", ticket=ticket.id, holder=errand.agent, tier=errand.line)
+        try:
+            claim = _wait_for_turn(ticket, errand, limit, budget_seconds)
+        except BaseException:
+            line.leave(ticket.id, "left before its turn", now=_now())
+            raise
+        waited = time.monotonic() - started
+        log_event("seated", ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=waited, fence=claim.fence)
+        renewal = Renewal(limit, claim.lease_id)
+        try:
+            with residency.resident(spec, ticket.id) as loaded:
+                yield Seat(ticket.id, errand.line, claim.index, claim.fence, waited, spec, loaded, renewal)
+        finally:
+            renewal.stop()
+            _stand_up(errand, claim, limit)
+            log_event(
+                "stood_up", ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=time.monotonic() - started
+            )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _wait_for_turn(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, budget_seconds: float) -> Claim:
+    """Wait until this ticket is the head and Prefect's limit agrees, at most its patience."""
+    watch = Watch()
+    start = time.monotonic()
+    next_look = ask_after = start
+    try:
+        while True:
+            now = time.monotonic()
+            if now >= next_look or watch.changed():
+                next_look = now + LOOK_EVERY_SECONDS
+                view = line.look(ticket.id, errand.line)
+                if view.place == 0:
+                    raise _left(ticket, errand, view, now - start, "its ticket is no longer in line")
+                if view.place == 1 and view.dead_slots:
+                    clear_dead(errand.line, limit)
+                elif view.place == 1 and view.free_slot is not None and now >= ask_after:
+                    claim = _ask(ticket, errand, limit, view.free_slot, budget_seconds)
+                    if claim is not None:
+                        return claim
+                    ask_after = now + REFUSED_WAIT_SECONDS
+                if now - start >= errand.patience_seconds:
+                    raise _left(ticket, errand, view, now - start, "its patience ran out")
+            time.sleep(POLL_SECONDS)
+    finally:
+        watch.close()
+
+
+def _ask(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, index: int, budget_seconds: float) -> Claim | None:
+    """Claim the row, then ask Prefect; a lost answer is looked up before the claim is given back."""
+    if not line.begin_asking(ticket.id, errand.line, index):
+        return None
+    lease_id: str | None = None
+    try:
+        lease_id = limit.ask(ticket.uuid)
+        if lease_id is not None:
+            fence = line.grant(
+                ticket.id, errand.line, index, lease_id=lease_id, budget_seconds=budget_seconds, now=_now()
+            )
+            if fence:
+                return Claim(index, fence, lease_id)
+            limit.release(lease_id)
+    except BaseException:
+        lease_id = lease_id or find_lost(ticket.uuid)
+        if lease_id is not None:
+            limit.release(lease_id)
+        line.withdraw(ticket.id, errand.line, index)
+        raise
+    line.withdraw(ticket.id, errand.line, index)
+    return None
+
+
+def clear_dead(name: str, limit: PrefectLimit) -> int:
+    """Reap a line and give the leases of the dead back; returns how many slots were freed."""
+    freed = line.reap(name, now=_now())
+    for slot in freed:
+        lease_id = slot.lease_id or (slot.ticket_uuid and find_lost(slot.ticket_uuid))
+        if lease_id:
+            limit.release(lease_id)
+        line.finish_release(name, slot.index, slot.fence, now=_now())
+        log_event("reaped", ticket=slot.ticket_id, tier=name, fence=slot.fence, level=logging.WARNING)
+    return len(freed)
+
+
+def _stand_up(errand: line.Errand, claim: Claim, limit: PrefectLimit) -> None:
+    if line.begin_release(errand.line, claim.index, claim.fence) is None:
+        return
+    limit.release(claim.lease_id)
+    line.finish_release(errand.line, claim.index, claim.fence, now=_now())
+
+
+def _left(ticket: Ticket, errand: line.Errand, view: line.View, waited: float, why: str) -> LeftLine:
+    line.leave(ticket.id, why, now=_now())
+    log_event("left_line", ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=waited, why=why)
+    return LeftLine(
+        f"{errand.agent} left the {errand.line} line after {waited:.0f} s at place {view.place}: {why};"
+        f" the desk was held by {view.holder or 'nobody'}.",
+        means="Nothing was lost; it runs again at its next time.",
+        remedy="`hotdesk status` shows the line.",
+        line=errand.line,
+        ticket=ticket.id,
+        waited_seconds=waited,
+        place=view.place,
+        holder=view.holder,
+    )
+
+
+__all__ = ["NotReady", "Seat", "clear_dead", "desk"]

@@ -1,0 +1,1 @@
+"""Pure decisions: facts in, decision out. Nothing here reads a clock, a file or a network."""

@@ -1,0 +1,217 @@
+"""The tables, as typed SQLAlchemy models. Their history is in `migrations`.
+
+Every time is an aware UTC datetime; states are plain strings with their values in the docstring.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, ForeignKey, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from governor.processes import Identity
+
+# SQLite reuses the highest row id after a delete unless told not to; a ticket id must never repeat.
+AUTOINCREMENT: Any = {"sqlite_autoincrement": True}
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """SQLite keeps no time zone: store UTC, hand back aware."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse naive times: they are a bug, not a local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime: pass an aware one")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Attach UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcTime, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class ProcessColumns:
+    """Identity of the process that owns a row; all NULL where none does."""
+
+    boot_id: Mapped[str | None]
+    pid_namespace: Mapped[str | None]
+    pid: Mapped[int | None]
+    start_ticks: Mapped[int | None]
+
+    @property
+    def identity(self) -> Identity | None:
+        """The owner, or None."""
+        if self.pid is None:
+            return None
+        return Identity(self.boot_id or "", self.pid_namespace or "", self.pid, self.start_ticks or 0)
+
+    @identity.setter
+    def identity(self, owner: Identity | None) -> None:
+        self.boot_id = owner.boot_id if owner else None
+        self.pid_namespace = owner.pid_namespace if owner else None
+        self.pid = owner.pid if owner else None
+        self.start_ticks = owner.start_ticks if owner else None
+
+
+class Ticket(ProcessColumns, Base):
+    """A place in a line. Order is by id, which never repeats.
+
+    state: waiting, asking (an increment is in flight), seated, then one of done, left, reaped.
+    """
+
+    __tablename__ = "tickets"
+    __table_args__ = AUTOINCREMENT
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uuid: Mapped[str] = mapped_column(unique=True)
+    line: Mapped[str]
+    state: Mapped[str] = mapped_column(default="waiting")
+    agent: Mapped[str]
+    flow_run_id: Mapped[str | None]
+    model: Mapped[str]
+    due_at: Mapped[datetime | None]
+    patience_seconds: Mapped[float]
+    taken_at: Mapped[datetime]
+    seated_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+
+
+class Slot(ProcessColumns, Base):
+    """A seat at a desk: who holds it, under which fence and which lease of Prefect's.
+
+    state: free, asking, held, releasing. `fence` grows by one at every grant and never falls.
+    The identity is the process that acts on the row now: the asker, the holder or the releaser.
+    """
+
+    __tablename__ = "slots"
+
+    line: Mapped[str] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(default="free")
+    fence: Mapped[int] = mapped_column(default=0)
+    ticket_id: Mapped[int | None] = mapped_column(ForeignKey("tickets.id"))
+    lease_id: Mapped[str | None]
+    granted_at: Mapped[datetime | None]
+    budget_ends_at: Mapped[datetime | None]
+
+
+class Resident(ProcessColumns, Base):
+    """A model in memory (or on its way in or out), and the engine process that holds it.
+
+    state: loading, resident, unloading, gone. `claimed_by` is the ticket that uses or loads it,
+    NULL when idle; only who claimed an idle row may unload it. `address` is the base URL.
+    """
+
+    __tablename__ = "residents"
+    __table_args__ = AUTOINCREMENT
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    engine: Mapped[str]
+    model: Mapped[str]
+    context_tokens: Mapped[int]
+    line: Mapped[str]
+    state: Mapped[str] = mapped_column(default="loading")
+    claimed_by: Mapped[int | None]
+    address: Mapped[str | None]
+    api_key: Mapped[str | None]
+    memory_mib: Mapped[float | None]
+    load_seconds: Mapped[float | None]
+    loaded_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+
+
+class AgentRun(ProcessColumns, Base):
+    """One run of an agent, as it ended.
+
+    state: running, written, could_not, skipped, failed. `calls_model` counts the calls whose own
+    text passed its checks, `calls_rules` those that rules had to answer.
+    """
+
+    __tablename__ = "agent_runs"
+    __table_args__ = AUTOINCREMENT
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    flow_run_id: Mapped[str | None] = mapped_column(unique=True)
+    agent: Mapped[str]
+    state: Mapped[str] = mapped_column(default="running")
+    capped: Mapped[bool] = mapped_column(default=False)
+    sample: Mapped[bool] = mapped_column(default=False)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    line_seconds: Mapped[float] = mapped_column(default=0.0)
+    desk_seconds: Mapped[float] = mapped_column(default=0.0)
+    calls_model: Mapped[int] = mapped_column(default=0)
+    calls_rules: Mapped[int] = mapped_column(default=0)
+    output_path: Mapped[str | None]
+    message: Mapped[str | None]
+
+
+class Decision(Base):
+    """Why a request went where it went, and what came of it."""
+
+    __tablename__ = "decisions"
+    __table_args__ = AUTOINCREMENT
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    flow_run_id: Mapped[str | None]
+    agent: Mapped[str]
+    kind: Mapped[str]
+    tier: Mapped[str]
+    engine: Mapped[str]
+    model: Mapped[str]
+    reason: Mapped[str]
+    refusals: Mapped[list[Any]] = mapped_column(default=list)
+    tokens_in: Mapped[int] = mapped_column(default=0)
+    tokens_out: Mapped[int] = mapped_column(default=0)
+    line_seconds: Mapped[float] = mapped_column(default=0.0)
+    work_seconds: Mapped[float] = mapped_column(default=0.0)
+    verdict: Mapped[str]
+
+
+class GovernorTick(Base):
+    """One look of the governor: the readings, the rung it chose and what it did."""
+
+    __tablename__ = "governor_ticks"
+    __table_args__ = AUTOINCREMENT
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    rung: Mapped[str]
+    pressure: Mapped[str]
+    dry_run: Mapped[bool] = mapped_column(default=False)
+    readings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    actions: Mapped[list[Any]] = mapped_column(default=list)
+    reason: Mapped[str]
+
+
+class Service(ProcessColumns, Base):
+    """A process that `hotdesk up` started (server, worker, ...), found again by `down` and `status`."""
+
+    __tablename__ = "services"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str | None]
+    started_at: Mapped[datetime]
+
+
+class Setting(Base):
+    """A remembered fact of this state folder, such as the profile chosen or the first round's date."""
+
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
