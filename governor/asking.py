@@ -154,14 +154,14 @@ def call_seconds(request: ModelRequest) -> float:
 
 def _serve(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
     budget = 60.0 + 2 * sum(call_seconds(a.request) for a in asks)
+    started = time.monotonic()
     with desk(candidate.spec, errand, budget_seconds=budget) as seat:
-        sat_down = time.monotonic()
         done = Asked(route=route, line_seconds=seat.waited_seconds)
         for ask in asks:
             answer = _ask_twice(ask, seat, candidate)
             done.answers.append(answer)
             _record(ask, answer, seat, errand, route)
-        done.desk_seconds = time.monotonic() - sat_down
+    done.desk_seconds = time.monotonic() - started - done.line_seconds
     return done
 
 

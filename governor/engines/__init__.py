@@ -1,19 +1,28 @@
-"""Inference engines behind one Protocol, one file each. A new engine is one file and one line here."""
+"""Inference engines behind one Protocol, one file each. A new engine is one file and one line here.
 
-from governor.engines.embedded import EmbeddedEngine
-from governor.engines.ollama import OllamaEngine
-from governor.engines.protocol import Engine
-from governor.errors import BadInput
+Nothing is imported until an engine is asked for: the embedded engine's child passes through this
+package too, and its start is on the way to a first token.
+"""
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (EmbeddedEngine(), OllamaEngine())}
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from governor.engines.protocol import Engine
+
+CLASSES = {"embedded": "EmbeddedEngine", "ollama": "OllamaEngine"}
 
 
-def engine(name: str) -> Engine:
-    """The engine of that name.
+@cache
+def engine(name: str) -> "Engine":
+    """The engine of that name, one object per process.
 
     Raises:
         BadInput: there is none.
     """
-    if name not in ENGINES:
-        raise BadInput(f"There is no engine {name!r}.", remedy=f"Use one of: {', '.join(sorted(ENGINES))}.")
-    return ENGINES[name]
+    if name not in CLASSES:
+        from governor.errors import BadInput
+
+        raise BadInput(f"There is no engine {name!r}.", remedy=f"Use one of: {', '.join(sorted(CLASSES))}.")
+    return getattr(import_module(f"governor.engines.{name}"), CLASSES[name])()

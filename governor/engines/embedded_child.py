@@ -1,55 +1,95 @@
 """The process of one embedded model: llama.cpp behind HTTP on the loopback address, until SIGTERM.
 
-Reads one JSON line of settings from stdin (the API key must not stand on a command line), writes one
-JSON line with its address to stdout once it serves. Imports only the standard library and xllamacpp,
-because its start is on the way to every first token.
+Imports only the standard library and xllamacpp, because its start is on the way to a first token.
+The talk with `governor.engines.embedded`, over the pipes it was started with:
+
+    parent: one JSON line of settings (the API key must stand on no command line)
+    child:  one JSON line with its address, once it serves
+    parent: `keep`, once it found the child well; from then on the child needs nobody
+
+A parent that dies before that leaves no orphan: the pipe ends, or the alarm rings.
 """
 
 import json
 import os
 import signal
 import sys
-from importlib import import_module
 from typing import Any
 
+KEEP = "keep"
+# One request runs at a time; the others are for health, slots, and a client that hangs up late.
+HTTP_THREADS = 4
+ORPHANED = 3
 
-def serve(settings: dict[str, Any]) -> None:
-    """Load the model and serve it. Ends itself when nobody is left to read its address."""
-    xllamacpp: Any = import_module("xllamacpp")  # an extension without type stubs
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = settings["path"]
-    parameters.hostnames = ["127.0.0.1"]
-    parameters.port = 0
-    parameters.n_ctx = settings["context_tokens"]
-    parameters.n_parallel = 1
-    parameters.n_gpu_layers = settings["gpu_layers"]
-    # Moving layers to the CPU behind our back is 16 times slower and says nothing: fit or fail.
-    parameters.fit_params = False
-    # Without this a 7B Q4_0 takes 8.0 GB and 18 s to load, with it 4.3 GB and 2.9 s (measured).
-    parameters.no_extra_bufts = True
-    parameters.cpuparams.n_threads = settings["threads"]
-    parameters.cpuparams_batch.n_threads = settings["threads"]
-    parameters.api_keys = [settings["api_key"]]
-    parameters.model_alias = {settings["model"]}
-    parameters.endpoint_slots = True
-    parameters.endpoint_metrics = True
-    parameters.ui = False
-    server = xllamacpp.Server(parameters)
-    try:
-        print(json.dumps({"address": server.listening_address}), flush=True)
-        os.close(sys.stdout.fileno())
-    except OSError:
-        os._exit(1)
+
+def main() -> None:
+    """Load, serve, and wait for a signal."""
+    # The default action, without Python in between: it works while C++ holds the interpreter lock (all
+    # through a load) and does not wait for what is being generated. The kernel frees the memory.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answer_to = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
+    first_line = sys.stdin.readline()
+    if not first_line:
+        os._exit(ORPHANED)
+    settings = json.loads(first_line)
+    # SIGALRM ends the process, also in the middle of a load: the bound that the parent has set.
+    signal.alarm(settings["bound_seconds"])
+    server = start(settings)
+    hand_over(answer_to, server.listening_address)
     while True:
         signal.pause()
 
 
-def main() -> None:
-    """Entry point of the child."""
-    # llama.cpp's own shutdown waits for what is being generated; the kernel frees the memory at once.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(json.loads(sys.stdin.readline()))
+def start(settings: dict[str, Any]) -> Any:
+    """The running server; it raises RuntimeError when the model cannot be loaded (the log says why)."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = settings["path"]
+    parameters.model_alias = {settings["model"]}
+    parameters.n_ctx = settings["context_tokens"]
+    parameters.n_parallel = 1
+    parameters.n_gpu_layers = settings["gpu_layers"]
+    # On by default it moves layers to the CPU when they do not fit: 16 times slower, and silent.
+    parameters.fit_params = False
+    # Without this a 7B Q4_0 takes 8.0 GB and 18 s to load, with it 4.3 GB and 2.9 s (measured).
+    parameters.no_extra_bufts = True
+    # By default old prompts stay in up to 8 GiB of memory that nobody admitted.
+    parameters.cache_ram_mib = 0
+    for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
+        cpu.n_threads = settings["threads"]
+    _close_to_strangers(parameters, settings["api_key"])
+    return xllamacpp.Server(parameters)
+
+
+def _close_to_strangers(parameters: Any, api_key: str) -> None:
+    """Loopback, any free port, no web page, no other origin, nothing but /health without the key."""
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0
+    parameters.api_keys = [api_key]
+    parameters.ui = False
+    parameters.cors_origins = "http://127.0.0.1"
+    parameters.cors_credentials = False
+    parameters.endpoint_slots = True
+    parameters.endpoint_metrics = True
+    parameters.n_threads_http = HTTP_THREADS
+
+
+def hand_over(answer_to: int, address: str) -> None:
+    """Tell the parent the address and wait until it takes over; without it, end."""
+    try:
+        os.write(answer_to, json.dumps({"address": address}).encode() + b"\n")
+        kept = sys.stdin.readline().strip() == KEEP
+    except OSError:  # the parent is gone and its pipe with it
+        kept = False
+    if not kept:
+        os._exit(ORPHANED)
+    signal.alarm(0)
+    os.close(answer_to)
+    with open(os.devnull) as nothing:  # noqa: PTH123 (pathlib would be one more import)
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
 
 
 if __name__ == "__main__":

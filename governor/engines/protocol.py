@@ -1,6 +1,6 @@
 """What hotdesk needs from an inference engine, and nothing more. One file beside this per engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from governor.policy.facts import ModelSpec
@@ -9,10 +9,17 @@ from governor.processes import Identity
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is in memory. `identity` is None when the engine is a server that is not ours."""
+    """A model that is in memory, and how to reach it.
+
+    Attributes:
+        address: base URL of the engine, without a path.
+        api_key: what the engine wants to hear, None when it wants nothing. Never shown.
+        identity: the process that holds the model, None when the engine is a server that is not ours.
+        memory_mib: what it took after loading, None when the engine does not say.
+    """
 
     address: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     identity: Identity | None
     memory_mib: float | None
 
@@ -27,11 +34,13 @@ class Engine(Protocol):
         ...
 
     def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0) -> Loaded:
-        """Bring a model into memory and answer only once it serves.
+        """Bring a model into memory; return only once it serves, and leave nothing behind on an error.
 
         Raises:
-            BadInput: the weights are missing or corrupt. NotReady: the engine cannot be used.
-            ModelFailed: it did not come up within the deadline.
+            BadInput: the weights are corrupt, or not for this engine.
+            NotReady: the weights or the engine's server are missing.
+            DoesNotFit: it loaded only in part where it was meant to be (spill).
+            ModelFailed: it did not come up, or not within the deadline; data `retryable`.
         """
         ...
 
@@ -40,13 +49,17 @@ class Engine(Protocol):
         ...
 
     def quiet(self, loaded: Loaded, model: str) -> bool:
-        """Whether no request is running."""
+        """Whether no request is running; True where the engine cannot say."""
         ...
 
     def unload(self, loaded: Loaded, model: str) -> bool:
-        """Take the model out of memory; True once the memory is back."""
+        """Take the model out of memory; True once the memory is really back."""
         ...
 
     def litellm_parameters(self, spec: ModelSpec, loaded: Loaded) -> dict[str, Any]:
-        """What litellm needs to reach it: `model`, `api_base`, `api_key`."""
+        """What `governor.inference` needs to reach it.
+
+        litellm's own arguments (`model`, `api_base`, `api_key`, ...), and `choices_as`: how the engine
+        is told to answer with one of a few labels, `grammar` (GBNF) or `schema` (the default).
+        """
         ...

@@ -1,0 +1,116 @@
+"""Laws of the pure policies, for any input."""
+
+import itertools
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governor.policy.escalation import LADDER, plan
+from governor.policy.facts import Held, Level, ModelRequest, Reading, Rung
+from governor.policy.ordering import Waiter, living, place
+from governor.policy.pressure import Assessment, Mark, assess
+from governor.policy.residency import idle_to_evict, make_room
+from governor.policy.routing import choose, needed_tokens
+from tests.unit.test_routing import NOW, facts
+
+MARK = Mark(reading="used", high=90, low=75)
+
+held_models = st.lists(
+    st.builds(
+        Held,
+        resident_id=st.integers(1, 10_000),
+        engine=st.just("embedded"),
+        model=st.text("abc", min_size=1, max_size=2),
+        context_tokens=st.sampled_from([2048, 4096]),
+        line=st.sampled_from(["gpu", "cpu"]),
+        memory_mib=st.floats(0, 8000),
+        idle_seconds=st.floats(0, 1e6),
+        age_seconds=st.floats(0, 1e6),
+        busy=st.booleans(),
+        pinned=st.booleans(),
+    ),
+    max_size=8,
+    unique_by=lambda h: h.resident_id,
+)
+requests = st.builds(
+    ModelRequest,
+    kind=st.sampled_from(["classify", "extract", "summarise", "write"]),
+    prompt=st.integers(1, 20_000).map(lambda n: "x" * n),
+    quality=st.sampled_from([None, "quick", "good"]),
+    max_tokens=st.integers(1, 4096),
+    due_at=st.one_of(st.none(), st.integers(-600, 6000).map(lambda s: NOW + timedelta(seconds=s))),
+)
+
+
+@given(held_models, st.floats(0, 10_000), st.floats(0, 10_000))
+def test_room_fits_or_says_no_and_spares_the_busy_and_the_pinned(held, need_mib, budget_mib):
+    room = make_room(held, need_mib=need_mib, budget_mib=budget_mib)
+    leaving = {h.resident_id: h for h in held if h.resident_id in room.evict}
+    assert not any(h.busy or h.pinned for h in leaving.values())
+    if room.fits:
+        stays = sum(h.memory_mib for h in held if h.resident_id not in leaving)
+        assert stays + need_mib <= budget_mib + 1e-6
+    else:
+        assert room.evict == ()
+
+
+@given(held_models, st.floats(0, 10_000), st.floats(0, 10_000), st.floats(0, 5_000))
+def test_more_budget_never_evicts_more(held, need_mib, budget_mib, extra_mib):
+    less = make_room(held, need_mib=need_mib, budget_mib=budget_mib)
+    more = make_room(held, need_mib=need_mib, budget_mib=budget_mib + extra_mib)
+    assert more.fits or not less.fits
+    if less.fits:
+        assert len(more.evict) <= len(less.evict)
+
+
+@given(held_models, st.floats(0, 1e6))
+def test_idle_eviction_never_names_the_busy(held, keep_alive_seconds):
+    named = {resident_id for resident_id, _ in idle_to_evict(held, keep_alive_seconds=keep_alive_seconds)}
+    assert not any(h.resident_id in named for h in held if h.busy or h.pinned)
+
+
+@given(requests, st.integers(0, 60), st.integers(0, 60))
+def test_a_route_always_fits_the_profile_and_names_every_tier_once(request, waiting_gpu, waiting_cpu):
+    known = facts(waiting_gpu, waiting_cpu)
+    route = choose(request, known)
+    for candidate in route.candidates:
+        assert candidate.spec == known.profile.tiers[candidate.tier]
+        assert needed_tokens(request) <= candidate.spec.context_tokens
+        assert candidate.reason
+    named = [c.tier for c in route.candidates] + [r.tier for r in route.refusals]
+    assert sorted(named) == sorted(known.profile.tiers)
+
+
+@given(st.floats(0, 100), st.integers(2, 30))
+def test_a_steady_reading_never_flaps(value, times):
+    seen, levels = Assessment(), []
+    for _ in range(times):
+        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
+        levels.append(seen.levels["used"])
+    assert sum(a != b for a, b in itertools.pairwise(levels)) <= 1
+
+
+@given(st.lists(st.floats(75.001, 89.999), min_size=1, max_size=20), st.booleans())
+def test_nothing_changes_inside_the_band(values, was_high):
+    level, streak = (Level.HIGH, 2) if was_high else (Level.CALM, 0)
+    seen = Assessment(levels={"used": level}, streaks={"used": streak})
+    for value in values:
+        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
+        assert seen.levels["used"] is level
+
+
+@given(st.sampled_from(list(Level)), st.sampled_from(list(Rung)))
+def test_a_step_is_one_rung_at_most_and_unknown_stays(worst, rung):
+    step = plan(worst, rung)
+    assert abs(LADDER.index(step.rung) - LADDER.index(rung)) <= 1
+    assert step.changed == (step.rung is not rung)
+    if worst is Level.UNKNOWN:
+        assert step.rung is rung
+
+
+@given(st.lists(st.builds(Waiter, ticket_id=st.integers(1, 1000), dead=st.booleans()), unique_by=lambda w: w.ticket_id))
+def test_places_are_a_gapless_count_of_the_living(waiters):
+    places = [place(waiters, w.ticket_id) for w in living(waiters)]
+    assert places == list(range(1, len(places) + 1))
+    assert all(place(waiters, w.ticket_id) == 0 for w in waiters if w.dead)

@@ -1,0 +1,62 @@
+"""Hysteresis and one rung at a time (invariants 16 and 17)."""
+
+import pytest
+from pydantic import ValidationError
+
+from governor.policy.escalation import keep_alive_seconds, plan
+from governor.policy.facts import Level, Reading, Rung
+from governor.policy.pressure import Assessment, Mark, assess
+
+USED = Mark(reading="used", high=90, low=75)
+FREE = Mark(reading="free", high=10, low=20, rising_is_bad=False)
+
+
+def run(mark: Mark, values: list[float | None]) -> list[str]:
+    seen, levels = Assessment(), []
+    for value in values:
+        seen = assess([Reading(name=mark.reading, value=value, unit="%")], [mark], seen)
+        levels.append(seen.levels[mark.reading].value)
+    return levels
+
+
+@pytest.mark.parametrize(
+    ("mark", "values", "expected"),
+    [
+        (USED, [95, 95], ["calm", "high"]),
+        (USED, [95, 50, 95], ["calm", "calm", "calm"]),
+        (USED, [95, 95, 80, 80, 74], ["calm", "high", "high", "high", "calm"]),
+        (USED, [95, None, 95, 95], ["calm", "unknown", "calm", "high"]),
+        (FREE, [5, 5, 15, 25], ["calm", "high", "high", "calm"]),
+        (FREE, [15, 15, 15], ["calm", "calm", "calm"]),
+    ],
+)
+def test_levels_over_time(mark: Mark, values: list[float | None], expected: list[str]):
+    assert run(mark, values) == expected
+
+
+def test_a_missing_sensor_is_unknown():
+    assert assess([], [USED], Assessment()).worst is Level.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("worst", "rung", "expected"),
+    [
+        (Level.HIGH, Rung.NORMAL, Rung.TRIM),
+        (Level.HIGH, Rung.TRIM, Rung.TRIM),
+        (Level.CALM, Rung.TRIM, Rung.NORMAL),
+        (Level.CALM, Rung.NORMAL, Rung.NORMAL),
+        (Level.UNKNOWN, Rung.NORMAL, Rung.NORMAL),
+        (Level.UNKNOWN, Rung.TRIM, Rung.TRIM),
+    ],
+)
+def test_one_rung_at_a_time_and_unknown_never_moves(worst: Level, rung: Rung, expected: Rung):
+    assert plan(worst, rung).rung is expected
+
+
+def test_trim_shortens_the_keep_alive():
+    assert keep_alive_seconds(Rung.TRIM, 600) < keep_alive_seconds(Rung.NORMAL, 600) == 600
+
+
+def test_marks_without_a_band_are_refused():
+    with pytest.raises(ValidationError, match="calm side"):
+        Mark(reading="used", high=80, low=80)

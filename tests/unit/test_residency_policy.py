@@ -1,0 +1,46 @@
+"""Who leaves first, and when nobody has to (invariant 12)."""
+
+from governor.policy.facts import Held
+from governor.policy.residency import idle_to_evict, make_room
+
+
+def model(resident_id: int, mib: float = 300, idle: float = 100, *, busy: bool = False, pinned: bool = False) -> Held:
+    return Held(
+        resident_id=resident_id,
+        engine="embedded",
+        model=f"m{resident_id}",
+        context_tokens=2048,
+        line="gpu",
+        memory_mib=mib,
+        idle_seconds=idle,
+        age_seconds=1000,
+        busy=busy,
+        pinned=pinned,
+    )
+
+
+def test_nobody_leaves_when_there_is_room():
+    room = make_room([model(1)], need_mib=300, budget_mib=1000)
+    assert room.fits
+    assert room.evict == ()
+
+
+def test_the_longest_idle_leaves_first_and_no_more_than_needed():
+    held = [model(1, idle=10), model(2, idle=500), model(3, idle=50)]
+    assert make_room(held, need_mib=300, budget_mib=1000).evict == (2,)
+
+
+def test_the_busy_and_the_pinned_stay_and_the_newcomer_does_not_fit():
+    room = make_room([model(1, 600, busy=True), model(2, 300, pinned=True)], need_mib=300, budget_mib=1000)
+    assert not room.fits
+    assert room.evict == ()
+    assert "900 of 1000" in room.reason
+
+
+def test_what_is_larger_than_the_budget_never_fits():
+    assert not make_room([], need_mib=2000, budget_mib=1000).fits
+
+
+def test_only_those_idle_past_the_keep_alive_are_evicted():
+    held = [model(1, idle=10), model(2, idle=61), model(3, idle=400, busy=True)]
+    assert [resident_id for resident_id, _ in idle_to_evict(held, keep_alive_seconds=60)] == [2]
