@@ -1,43 +1,67 @@
 """The governor's policy as a Prefect Block: what an operator edits in the UI."""
 
+import logging
 from typing import ClassVar
 
 from prefect.blocks.core import Block
 from pydantic import Field, ValidationError
 
+from blocks.document import load_or_default
 from governor.events import log_event
+from governor.policy.pressure import Mark
 from governor.tick import DEFAULT_MARKS, Rules
 
-DOCUMENT = "default"
+MODELS, VRAM, HOST = DEFAULT_MARKS
 
 
 class GovernorPolicy(Block):
-    """When the governor trims and how long an idle model may stay.
+    """When the governor trims, when it stands down, and how long an idle model may stay.
 
-    A missing or invalid document counts as these defaults: a typo must not switch the governor off.
+    Each pair of marks leaves a band in which nothing changes. A pair that leaves none, like a document
+    that is missing or invalid, counts as the defaults: a typo must not switch the governor off.
     """
 
     _block_type_name: ClassVar[str | None] = "Governor Policy"
     _block_type_slug: ClassVar[str | None] = "governor-policy"
+    _description: ClassVar[str | None] = "When the governor trims and how long an idle model may stay in memory."
 
-    models_high_percent: float = Field(default=90, gt=0, le=100, description="Trim when models fill this share.")
-    models_low_percent: float = Field(default=75, gt=0, le=100, description="Calm again below this share.")
-    keep_alive_seconds: float | None = Field(default=None, ge=10, description="Empty: what the profile says.")
+    models_high_percent: float = Field(
+        default=MODELS.high, gt=0, le=200, description="Trim when models hold this share of what they may hold."
+    )
+    models_low_percent: float = Field(default=MODELS.low, gt=0, le=200, description="Calm again at this share.")
+    vram_free_high_mib: float = Field(
+        default=VRAM.high, ge=0, description="Trim when the card has no more than this free (MiB)."
+    )
+    vram_free_low_mib: float = Field(default=VRAM.low, ge=0, description="Calm again when this much is free (MiB).")
+    host_available_high_percent: float = Field(
+        default=HOST.high, ge=0, le=100, description="Trim when no more than this share of the memory is available."
+    )
+    host_available_low_percent: float = Field(
+        default=HOST.low, ge=0, le=100, description="Calm again when this share is available."
+    )
+    keep_alive_seconds: float | None = Field(
+        default=None, ge=10, description="How long an idle model may stay. Empty: what the profile says."
+    )
     dry_run: bool = Field(default=False, description="Record what would be done, do nothing.")
 
     def rules(self) -> Rules:
-        """The same as plain rules. A calm mark that is not below the high one falls back to the defaults."""
-        if self.models_low_percent >= self.models_high_percent:
-            return Rules(keep_alive_seconds=self.keep_alive_seconds, dry_run=self.dry_run)
-        first = DEFAULT_MARKS[0].model_copy(update={"high": self.models_high_percent, "low": self.models_low_percent})
-        return Rules((first, *DEFAULT_MARKS[1:]), self.keep_alive_seconds, self.dry_run)
+        """The same as plain rules, each impossible pair of marks replaced by the default one."""
+        marks = (
+            _mark(MODELS, self.models_high_percent, self.models_low_percent),
+            _mark(VRAM, self.vram_free_high_mib, self.vram_free_low_mib),
+            _mark(HOST, self.host_available_high_percent, self.host_available_low_percent),
+        )
+        return Rules(marks, self.keep_alive_seconds, self.dry_run)
 
 
 def current_rules() -> Rules:
-    """The operator's document, or the safe defaults when it is missing, invalid or out of reach."""
+    """The operator's rules, or the safe defaults when the document is missing, invalid or out of reach."""
+    return load_or_default(GovernorPolicy).rules()
+
+
+def _mark(default: Mark, high: float, low: float) -> Mark:
     try:
-        document = GovernorPolicy.load(DOCUMENT)
-    except (ValueError, ValidationError, RuntimeError) as error:
-        log_event("policy_defaults", why=type(error).__name__)
-        return Rules()
-    return document.rules() if isinstance(document, GovernorPolicy) else Rules()
+        return Mark(reading=default.reading, high=high, low=low, rising_is_bad=default.rising_is_bad)
+    except ValidationError:
+        log_event("mark_defaults", level=logging.WARNING, reading=default.reading, high=high, low=low)
+        return default

@@ -5,13 +5,11 @@ from datetime import datetime
 from typing import ClassVar
 
 from prefect.blocks.core import Block
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from blocks.document import load_or_default
 from governor.asking import Ask, Asked, ask_all
-from governor.events import log_event
 from governor.policy.facts import ModelRequest, Quality
-
-DOCUMENT = "default"
 
 
 class ModelRouter(Block):
@@ -19,6 +17,7 @@ class ModelRouter(Block):
 
     _block_type_name: ClassVar[str | None] = "Model Router"
     _block_type_slug: ClassVar[str | None] = "model-router"
+    _description: ClassVar[str | None] = "How a request finds a model on this machine, and how long it may wait for it."
 
     patience_seconds: float = Field(
         default=900, gt=0, description="Longest wait in line when an agent does not say; then it skips."
@@ -38,28 +37,36 @@ class ModelRouter(Block):
     ) -> Asked:
         """Serve a batch of requests of one agent at one seat, each answer checked by its rule.
 
+        Args:
+            asks: one kind of work; answers come back in this order.
+            agent: who asks, as its deployment is called.
+            patience_seconds: longest wait in line; the document's when None.
+            flow_run_id: Prefect's id of the run, for the records.
+            due_at: when the answers are needed; a request's own due time goes first.
+
         Raises:
             LeftLine: patience ran out. DoesNotFit: no tier serves this here, with every refusal.
             NotReady, ModelFailed, BadInput: what the last candidate said.
         """
-        batch = [Ask(self._asked_for(ask.request), ask.check) for ask in asks]
+        batch = [Ask(self._asked_for(ask.request, due_at), ask.check) for ask in asks]
         return ask_all(
             batch,
             agent=agent,
-            patience_seconds=patience_seconds or self.patience_seconds,
+            patience_seconds=self.patience_seconds if patience_seconds is None else patience_seconds,
             flow_run_id=flow_run_id,
             due_at=due_at,
         )
 
-    def _asked_for(self, request: ModelRequest) -> ModelRequest:
-        return request.model_copy(update={"quality": Quality.QUICK}) if self.always_quick else request
+    def _asked_for(self, request: ModelRequest, due_at: datetime | None) -> ModelRequest:
+        """The request with the run's due time, unless it has its own, and with the operator's preference."""
+        return request.model_copy(
+            update={
+                "due_at": request.due_at or due_at,
+                "quality": Quality.QUICK if self.always_quick else request.quality,
+            }
+        )
 
 
 def current_router() -> ModelRouter:
     """The operator's document, or the defaults when it is missing, invalid or out of reach."""
-    try:
-        document = ModelRouter.load(DOCUMENT)
-    except (ValueError, ValidationError, RuntimeError) as error:
-        log_event("router_defaults", why=type(error).__name__)
-        return ModelRouter()
-    return document if isinstance(document, ModelRouter) else ModelRouter()
+    return load_or_default(ModelRouter)

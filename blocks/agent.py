@@ -1,0 +1,148 @@
+"""The frame of an agent's run: caps, asks, outputs, and an honest end state.
+
+    with agent(patience_seconds=600) as run:
+        ...read; answers = run.ask_all([...]); run.write(title, markdown)
+    return run.state
+
+What the agent reads and says is its flow file; the desk is never mentioned there.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from blocks.router import current_router
+from blocks.writing import write_output
+from governor.asking import Answer, Ask
+from governor.errors import LeftLine
+from governor.events import log_event
+from governor.processes import identify
+from governor.profile import current_profile
+from governor.state.models import AgentRun
+from governor.state.sessions import transaction
+
+CAPPED_TAG, SAMPLE_TAG = "capped", "sample"
+
+
+class CouldNot(Exception):
+    """The agent has nothing that passed its checks; `facts` is what it did gather."""
+
+    def __init__(self, why: str, *, facts: str = "") -> None:
+        super().__init__(why)
+        self.facts = facts
+
+
+@dataclass
+class Run:
+    """One run of one agent. `max_items` and `max_tokens` are the caps in force."""
+
+    agent: str
+    record_id: int
+    flow_run_id: str | None
+    capped: bool
+    patience_seconds: float | None = None
+    due_at: datetime | None = None
+    model_calls: int = 0
+    rule_calls: int = 0
+    state: State = field(default_factory=Completed)
+
+    def items(self, wanted: int) -> int:
+        """How many items to work on: what the agent wants, less in a capped first round."""
+        return min(wanted, current_profile().first_round_items) if self.capped else wanted
+
+    def tokens(self, wanted: int) -> int:
+        """The same for tokens of one answer."""
+        return min(wanted, current_profile().first_round_tokens) if self.capped else wanted
+
+    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Ask for a batch of one kind of work; answers that failed their checks are `verified=False`."""
+        asked = current_router().ask_all(
+            asks,
+            agent=self.agent,
+            patience_seconds=self.patience_seconds,
+            flow_run_id=self.flow_run_id,
+            due_at=self.due_at,
+        )
+        passed = sum(answer.verified for answer in asked.answers)
+        self.model_calls += passed
+        self.rule_calls += len(asked.answers) - passed
+        with transaction() as session:
+            record = session.get_one(AgentRun, self.record_id)
+            record.line_seconds += asked.line_seconds
+            record.desk_seconds += asked.desk_seconds
+            record.calls_model, record.calls_rules = self.model_calls, self.rule_calls
+        return asked.answers
+
+    def write(self, title: str, markdown: str) -> Path:
+        """Write the output file and the artifact; only whole files appear in `out/`."""
+        path = write_output(self.agent, title, markdown, capped=self.capped, now=datetime.now(UTC))
+        self._end("written", f"{path.name}", output_path=str(path))
+        self.state = Completed(message=f"wrote {path}")
+        return path
+
+    def could_not(self, error: CouldNot) -> None:
+        """End as CouldNot, with the facts that were gathered in the output."""
+        path = None
+        if error.facts:
+            path = write_output(self.agent, "Could not", error.facts, capped=self.capped, now=datetime.now(UTC))
+        self._end("could_not", str(error), output_path=str(path) if path else None)
+        self.state = Completed(name="CouldNot", message=str(error))
+
+    def skipped(self, error: LeftLine) -> None:
+        """End as Skipped; it runs again at its next time."""
+        self._end("skipped", error.happened)
+        self.state = Completed(name="Skipped", message=str(error))
+
+    def _end(self, state: str, message: str, *, output_path: str | None = None) -> None:
+        with transaction() as session:
+            record = session.get_one(AgentRun, self.record_id)
+            record.state, record.message, record.ended_at = state, message, datetime.now(UTC)
+            record.output_path = output_path or record.output_path
+        log_event("agent_ended", holder=self.agent, state=state, why=message)
+
+
+@contextmanager
+def agent(*, patience_seconds: float | None = None, due_at: datetime | None = None) -> Iterator[Run]:
+    """Record a run from its first line to its end; every way out leaves a state and a reason."""
+    tags = set(runtime.flow_run.tags or [])
+    run = _begin(tags, patience_seconds, due_at)
+    try:
+        yield run
+    except LeftLine as error:
+        run.skipped(error)
+    except CouldNot as error:
+        run.could_not(error)
+    except BaseException as error:
+        run._end("failed", f"{type(error).__name__}: {error}"[:500])
+        raise
+
+
+def agent_name() -> str:
+    """`flow/deployment`, as in `prefect deployment run`; a run by hand is `flow/by-hand`."""
+    flow_name = (runtime.flow_run.flow_name or "agent").replace("_", "-")
+    return f"{flow_name}/{runtime.deployment.name or 'by-hand'}"
+
+
+def _begin(tags: set[str], patience_seconds: float | None, due_at: datetime | None) -> Run:
+    flow_run_id = runtime.flow_run.id
+    record = AgentRun(
+        flow_run_id=str(flow_run_id) if flow_run_id else None,
+        agent=agent_name(),
+        capped=CAPPED_TAG in tags,
+        sample=SAMPLE_TAG in tags,
+        started_at=datetime.now(UTC),
+    )
+    record.identity = identify()
+    with transaction() as session:
+        # A run that Prefect queued again after a crash keeps one row: its last attempt.
+        if flow_run_id:
+            session.query(AgentRun).filter(AgentRun.flow_run_id == str(flow_run_id)).delete()
+        session.add(record)
+    log_event("agent_started", holder=record.agent, capped=record.capped)
+    return Run(record.agent, record.id, record.flow_run_id, record.capped, patience_seconds, due_at)

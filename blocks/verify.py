@@ -1,0 +1,60 @@
+"""Rules that an answer must pass before it is called verified. Each returns what is wrong, [] when nothing is."""
+
+import re
+from collections.abc import Callable
+
+Check = Callable[[str], list[str]]
+
+NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+WORD = re.compile(r"[^\W\d_]{4,}")
+# Words are compared by their first letters, so that `closes` matches `closed`.
+STEM_LETTERS = 5
+
+
+def all_of(*checks: Check) -> Check:
+    """Every problem of every check."""
+    return lambda text: [problem for check in checks for problem in check(text)]
+
+
+def length(least: int, most: int) -> Check:
+    """Length in characters."""
+    return lambda text: [] if least <= len(text.strip()) <= most else [f"{len(text.strip())} characters long"]
+
+
+def no_new_numbers(source: str) -> Check:
+    """Every number stands in the source: a wrong figure is worse than none."""
+    known = set(NUMBER.findall(source))
+    return lambda text: [f"the number {n} is not in the source" for n in NUMBER.findall(text) if n not in known]
+
+
+def no_new_links(source: str) -> Check:
+    """Every link stands in the source."""
+    return lambda text: [f"the link {url} is not in the source" for url in LINK.findall(text) if url not in source]
+
+
+def words_from(source: str, share: float = 0.7) -> Check:
+    """At least this share of the longer words stands in the source, by stem: prose that drifts off is caught."""
+    known = {_stem(word) for word in WORD.findall(source)}
+
+    def check(text: str) -> list[str]:
+        words = WORD.findall(text)
+        found = sum(_stem(word) in known for word in words)
+        return [] if words and found >= share * len(words) else [f"only {found} of {len(words)} words are the source's"]
+
+    return check
+
+
+def faithful(source: str, *, most: int = 400) -> Check:
+    """The rules for a summary: short, and nothing in it that the source does not say."""
+    return all_of(length(20, most), no_new_numbers(source), no_new_links(source), words_from(source))
+
+
+def first_sentence(text: str, most: int = 240) -> str:
+    """What stands in for a summary that did not pass: the source's own first sentence."""
+    sentence = re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
+    return sentence if len(sentence) <= most else sentence[: most - 1].rstrip() + "…"
+
+
+def _stem(word: str) -> str:
+    return word.lower()[:STEM_LETTERS]

@@ -1,0 +1,66 @@
+"""digest: a feed in a page, for whoever has no time to read it. Sorted by topic, one sentence an entry."""
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from blocks.agent import CouldNot, agent
+from blocks.parameters import DigestParameters
+from blocks.reading import Item, read_feed, read_prompt
+from blocks.verify import faithful, first_sentence
+from blocks.writing import byline, cell
+from governor.asking import Answer, Ask
+from governor.policy.facts import Kind, ModelRequest
+
+TOPIC_QUESTION = "News: {title}. {text}\n\nWhat is this news about?"
+
+
+@flow(name="digest", persist_result=False)
+def digest(parameters: DigestParameters) -> State:
+    """Read -> choose topics (small model) -> summarise (best model) -> check -> write."""
+    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+        items = read_feed(parameters.source, max_items=run.items(parameters.max_items))
+        prompt = read_prompt(parameters.prompt_file)
+        topics = run.ask_all([topic_ask(item, parameters.topics) for item in items])
+        summaries = run.ask_all(
+            [
+                Ask(
+                    ModelRequest(
+                        kind=Kind.SUMMARISE,
+                        prompt=prompt.safe_substitute(title=item.title, text=item.text),
+                        max_tokens=run.tokens(parameters.max_tokens),
+                    ),
+                    faithful(f"{item.title} {item.text}"),
+                )
+                for item in items
+            ]
+        )
+        if not any(item.text for item in items):
+            raise CouldNot("no entry of the feed has any text", facts="\n".join(f"- {i.title}" for i in items))
+        run.write(f"Digest: {run.agent}", page(items, topics, summaries, parameters.topics))
+    return run.state
+
+
+def topic_ask(item: Item, topics: dict[str, str]) -> Ask:
+    """Ask which of the topics' phrases fits; the answer is constrained to them."""
+    return Ask(
+        ModelRequest(
+            kind=Kind.CLASSIFY,
+            prompt=TOPIC_QUESTION.format(title=item.title, text=item.text[:200]),
+            choices=tuple(topics.values()),
+            max_tokens=24,
+        )
+    )
+
+
+def page(items: list[Item], topics: list[Answer], summaries: list[Answer], names: dict[str, str]) -> str:
+    """The digest: entries under their topics; every sentence says whose it is, every link is the feed's."""
+    by_phrase = {phrase: name for name, phrase in names.items()}
+    sections: dict[str, list[str]] = {}
+    for item, topic, summary in zip(items, topics, summaries, strict=True):
+        said = summary.text.strip() if summary.verified else first_sentence(item.text)
+        head = f"**[{cell(item.title)}]({item.url})**" if item.url else f"**{cell(item.title)}**"
+        name = by_phrase[topic.data] if topic.verified else "unsorted"
+        sections.setdefault(name, []).append(f"- {head}: {cell(said)} *({byline(summary)})*")
+    return "\n\n".join(f"## {name}\n\n" + "\n".join(lines) for name, lines in sorted(sections.items()))

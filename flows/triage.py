@@ -1,0 +1,51 @@
+"""triage: a label for every message, for whoever opens the inbox next. Never answers, moves or deletes."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from blocks.agent import CouldNot, agent
+from blocks.parameters import TriageParameters
+from blocks.reading import Item, read_messages, read_prompt
+from blocks.writing import byline, table
+from governor.asking import Answer, Ask
+from governor.policy.facts import Kind, ModelRequest
+
+
+@flow(name="triage", persist_result=False)
+def triage(parameters: TriageParameters) -> State:
+    """Read -> ask for a label among the given ones -> check -> write the table."""
+    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+        items = read_messages(parameters.source, max_items=run.items(parameters.max_items))
+        prompt = read_prompt(parameters.prompt_file)
+        answers = run.ask_all(
+            [
+                Ask(
+                    ModelRequest(
+                        kind=Kind.CLASSIFY,
+                        prompt=prompt.safe_substitute(title=item.title, text=item.text[:160]),
+                        choices=tuple(parameters.labels.values()),
+                        max_tokens=24,
+                    )
+                )
+                for item in items
+            ]
+        )
+        if not any(answer.verified for answer in answers):
+            raise CouldNot("no message got a label", facts="\n".join(f"- {item.title}" for item in items))
+        run.write(f"Triage: {run.agent}", page(items, answers, parameters.labels))
+    return run.state
+
+
+def page(items: list[Item], answers: list[Answer], labels: dict[str, str]) -> str:
+    """One row a message, none lost and none invented, and how many there are of each label."""
+    by_phrase = {phrase: label for label, phrase in labels.items()}
+    named = [by_phrase[a.data] if a.verified else "unlabelled" for a in answers]
+    rows: list[list[object]] = [
+        [item.id, item.title, label, byline(answer) if answer.verified else "no label passed the check"]
+        for item, label, answer in zip(items, named, answers, strict=True)
+    ]
+    counts = ", ".join(f"{count} {label}" for label, count in Counter(named).most_common())
+    return f"{len(items)} messages: {counts}.\n\n" + table(["id", "subject", "label", "by"], rows)
