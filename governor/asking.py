@@ -1,11 +1,10 @@
-"""From requests to checked answers: gather facts, choose a route, sit down once, call, check, record.
+"""From requests to checked answers: choose a route, sit down once, call, check, record.
 
-The decision is `policy.routing.choose`; the seat is `governor.desk`; the words come from
-`governor.inference`. A batch of requests is one agent's work of one kind and shares one seat.
+The decision is `policy.routing.choose` on the facts of `governor.routing`; the seat is `governor.desk`;
+the words come from `governor.inference`. A batch of requests is one agent's work of one kind and shares one seat.
 """
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +12,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
-from sqlalchemy import func, select
 
-from governor import inference, residency
+from governor import inference
 from governor.desk import Seat, desk
 from governor.engines import engine
 from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady
 from governor.events import log_event
-from governor.line import IN_LINE, Errand
-from governor.policy.facts import Candidate, ModelRequest, Route, Rung
-from governor.policy.routing import RoutingFacts, choose
-from governor.profile import current_profile
-from governor.state.models import Decision, Slot, Ticket
-from governor.state.sessions import reading, recall, transaction
+from governor.line import Errand
+from governor.policy.facts import Candidate, ModelRequest, Route
+from governor.policy.routing import RoutingRules, choose, needed_tokens
+from governor.routing import gather_facts
+from governor.state.models import Decision
+from governor.state.sessions import transaction
 
 # Slowest speeds at which a call is still waited for: a busy 2-core machine wrote 2.6 tokens/s with one
 # thread (measured); reading a prompt is about ten times as fast as writing.
@@ -33,9 +31,6 @@ SLOWEST_WRITE_TOKENS_PER_SECOND = 2.0
 SLOWEST_READ_TOKENS_PER_SECOND = 15.0
 CALL_OVERHEAD_SECONDS = 20.0
 CHARACTERS_PER_TOKEN = 3.5
-# Until a line has a history: seconds one seat took on the 2-core machine in a first round.
-FIRST_MEDIAN_SECONDS = 15.0
-HISTORY = 50
 RETRY_TEMPERATURE = 0.4
 
 Check = Callable[[str], list[str]]
@@ -83,6 +78,7 @@ def ask_all(
     patience_seconds: float,
     flow_run_id: str | None = None,
     due_at: datetime | None = None,
+    rules: RoutingRules | None = None,
 ) -> Asked:
     """Serve a batch at one seat; an answer that fails its checks is asked for once more.
 
@@ -92,8 +88,8 @@ def ask_all(
     """
     if not asks:
         return Asked()
-    largest = max((a.request for a in asks), key=lambda r: len(r.prompt) + len(r.system or "") + 4 * r.max_tokens)
-    route = choose(largest, gather_facts(datetime.now(UTC)))
+    largest = max((a.request for a in asks), key=needed_tokens)
+    route = choose(largest, gather_facts(datetime.now(UTC), rules))
     if not route.candidates:
         raise _no_route(route)
     inference.warm_up()
@@ -108,42 +104,6 @@ def ask_all(
             log_event("route_failed", holder=agent, tier=candidate.tier, why=error.happened)
             failure = error
     raise failure or _no_route(route)
-
-
-def gather_facts(now: datetime) -> RoutingFacts:
-    """What the router may know: the profile, the lines, the residents, the governor's rung."""
-    profile = current_profile()
-    lines = {spec.line for spec in profile.tiers.values()}
-    with reading() as session:
-        rows = session.execute(
-            select(Ticket.line, func.count()).where(Ticket.state.in_(IN_LINE)).group_by(Ticket.line)
-        ).all()
-        seated = session.execute(select(Slot.line, func.count()).where(Slot.state != "free").group_by(Slot.line)).all()
-        inside = residency.held(session, now=now)
-    waiting = dict.fromkeys(lines, 0)
-    for name, count in (*rows, *seated):
-        waiting[name] = waiting.get(name, 0) + count
-    return RoutingFacts(
-        profile=profile,
-        waiting=waiting,
-        median_seconds={name: _median_seat_seconds(name) for name in lines},
-        residents=tuple(inside),
-        rung=Rung(recall("rung", Rung.NORMAL)),
-        now=now,
-    )
-
-
-def _median_seat_seconds(name: str) -> float:
-    """Median length of the last seats of a line."""
-    with reading() as session:
-        rows = session.execute(
-            select(Ticket.seated_at, Ticket.ended_at)
-            .where(Ticket.line == name, Ticket.state == "done", Ticket.seated_at.is_not(None))
-            .order_by(Ticket.id.desc())
-            .limit(HISTORY)
-        ).all()
-    spans = [(ended - seated).total_seconds() for seated, ended in rows if ended]
-    return statistics.median(spans) if spans else FIRST_MEDIAN_SECONDS
 
 
 def call_seconds(request: ModelRequest) -> float:

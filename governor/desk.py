@@ -26,6 +26,8 @@ POLL_SECONDS = 0.025
 LOOK_EVERY_SECONDS = 0.25
 # After a refusal the slot is held by a flow outside the line, or by a lease about to run out.
 REFUSED_WAIT_SECONDS = 0.5
+# A busy server answers 503 for a moment and a restart takes 10 s; past a minute it is gone.
+UNANSWERED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,8 @@ def _now() -> datetime:
 
 def _wait_for_turn(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, budget_seconds: float) -> Claim:
     """Wait until this ticket is the head and Prefect's limit agrees, at most its patience."""
-    watch = Watch()
-    start = time.monotonic()
-    next_look = ask_after = start
+    watch, asking = Watch(), _Asking(ticket, errand, limit, budget_seconds)
+    start = next_look = time.monotonic()
     try:
         while True:
             now = time.monotonic()
@@ -115,16 +116,42 @@ def _wait_for_turn(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, bud
                     raise _left(ticket, errand, view, now - start, "its ticket is no longer in line")
                 if view.place == 1 and view.dead_slots:
                     clear_dead(errand.line, limit)
-                elif view.place == 1 and view.free_slot is not None and now >= ask_after:
-                    claim = _ask(ticket, errand, limit, view.free_slot, budget_seconds)
-                    if claim is not None:
-                        return claim
-                    ask_after = now + REFUSED_WAIT_SECONDS
+                elif view.place == 1 and view.free_slot is not None and (claim := asking.once(view.free_slot)):
+                    return claim
                 if now - start >= errand.patience_seconds:
                     raise _left(ticket, errand, view, now - start, "its patience ran out")
             time.sleep(POLL_SECONDS)
     finally:
         watch.close()
+
+
+class _Asking:
+    """The head's questions to Prefect: not too often, and through a server that is away for a moment.
+
+    On 2 busy cores the server answered 503 ("database is locked") to 2 of 10 agents; SQLite's busy
+    timeout does not help there, because a read transaction cannot be upgraded after another's write.
+    """
+
+    def __init__(self, ticket: Ticket, errand: line.Errand, limit: PrefectLimit, budget_seconds: float) -> None:
+        self._ticket, self._errand, self._limit, self._budget_seconds = ticket, errand, limit, budget_seconds
+        self._not_before = 0.0
+        self._unanswered_since: float | None = None
+
+    def once(self, index: int) -> Claim | None:
+        """Ask for the free slot unless it is too early; None when it was refused or not answered."""
+        now = time.monotonic()
+        if now < self._not_before:
+            return None
+        try:
+            claim = _ask(self._ticket, self._errand, self._limit, index, self._budget_seconds)
+            self._unanswered_since = None
+        except NotReady:
+            self._unanswered_since = self._unanswered_since or now
+            if now - self._unanswered_since > UNANSWERED_SECONDS:
+                raise
+            claim = None
+        self._not_before = time.monotonic() + REFUSED_WAIT_SECONDS
+        return claim
 
 
 def _ask(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, index: int, budget_seconds: float) -> Claim | None:

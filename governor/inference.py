@@ -1,33 +1,52 @@
 """The only door to litellm: one constrained, streamed completion at a time, from sync code.
 
-litellm is safe only through `acompletion` (its sync `completion` ignores tags and filters), and its
-clients belong to one event loop, so a loop of our own runs in a thread for the life of the process.
+litellm is safe only through `acompletion` (its sync `completion` ignores tags and filters). Its clients
+belong to one event loop, so a loop of our own runs in a thread for the life of the process. Every call
+streams: a client that goes away from a stream frees its engine slot in 0.34 s, from anything else never.
+Who may call, and whether an answer is right, is decided elsewhere (`governor.desk`, `governor.asking`).
 """
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from governor.errors import BadInput, ModelFailed
+import httpx
+
+from governor.errors import BadInput, HotdeskError, ModelFailed
 from governor.policy.facts import ModelRequest
 
-# Before the import: no price map from the network, no stray .env, no betas list from the network.
+# Set before the import: no price map and no header list from the network, no stray .env file.
 QUIET_LITELLM = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_MODE": "PRODUCTION",
 }
+# Local models cost nothing, whatever a model of the same name costs elsewhere.
+FREE = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+# A stream is closed within 0.34 s of the cancel (measured); past this the loop itself is stuck.
+LATE_SECONDS = 5.0
+WARM_UP_SECONDS = 10.0
+# Nobody listens on the port "discard" of the loopback address: a call that gets as far as the network.
+NOBODY = {"model": "openai/warm-up", "api_base": "http://127.0.0.1:9/v1", "api_key": "none"}
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model said and what it cost."""
+    """What the model said and what it cost.
+
+    Attributes:
+        finish_reason: `stop`, or `length` when the cap or the context cut it off.
+        first_token_seconds: from the call to the first text, 0.0 when none came.
+    """
 
     text: str
     finish_reason: str
@@ -37,132 +56,206 @@ class Completion:
     seconds: float
 
 
+def warm_up() -> None:
+    """Pay for the import (3-4 CPU-seconds) and a first call before sitting down; free when paid."""
+    _paid(os.getpid())
+
+
+def complete(
+    request: ModelRequest, parameters: dict[str, Any], *, deadline_seconds: float, temperature: float = 0.0
+) -> Completion:
+    """One answer to `request` from the engine that `parameters` points at (`Engine.litellm_parameters`).
+
+    With `choices` the text is exactly one of them, with `json_schema` it is JSON (cut off when
+    `finish_reason` is `length`). Past the deadline, or on a signal, the stream is closed first.
+
+    Raises:
+        BadInput: the prompt does not fit the model's context.
+        ModelFailed: no answer in time, or an error; data `retryable`: whether the same call may succeed.
+    """
+    litellm = _litellm()
+    from openai import OpenAIError  # base of all that litellm raises; a dependency of it
+
+    work = _within(deadline_seconds, _twice(litellm, _arguments(request, parameters, temperature)))
+    try:
+        said = _finished(asyncio.run_coroutine_threadsafe(work, _loop(os.getpid())), deadline_seconds)
+    except (OpenAIError, httpx.HTTPError, TimeoutError) as error:
+        raise _explained(litellm, error, parameters, deadline_seconds) from error
+    return said if request.choices is None else _plain_label(said)
+
+
+def choices_grammar(choices: tuple[str, ...]) -> str:
+    """GBNF (llama.cpp's grammar format) that admits exactly one of the labels."""
+    return "root ::= " + " | ".join(f'"{"".join(map(_gbnf, choice))}"' for choice in choices)
+
+
+def _gbnf(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
 @lru_cache(maxsize=1)
 def _litellm() -> Any:
     os.environ.update(QUIET_LITELLM)
     import litellm
 
     litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)
+    # One client for every engine child. No proxy of the environment: engines are on this machine.
+    # No kept connections: the engine closes them after seconds, and a call on such a one fails.
+    litellm.aclient_session = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
     return litellm
 
 
-class _Loop:
-    """An event loop in a daemon thread."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="inference", daemon=True).start()
-
-    def run(self, work: Coroutine[Any, Any, Completion]) -> Completion:
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result()
-        except BaseException:
-            # Also on a signal: the stream is closed, so the engine slot is free again.
-            future.cancel()
-            raise
+@lru_cache(maxsize=1)
+def _loop(_pid: int) -> asyncio.AbstractEventLoop:
+    """The event loop of this process (a fork gets its own)."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="inference", daemon=True).start()
+    return loop
 
 
 @lru_cache(maxsize=1)
-def _loop(_pid: int) -> _Loop:
-    return _Loop()
+def _paid(_pid: int) -> None:
+    request = ModelRequest.model_validate({"kind": "write", "prompt": "warm-up", "max_tokens": 1})
+    with contextlib.suppress(HotdeskError):
+        complete(request, NOBODY, deadline_seconds=WARM_UP_SECONDS)
 
 
-def warm_up() -> None:
-    """Pay for the import (3-4 CPU-seconds) before sitting down at the desk."""
-    _litellm()
-    _loop(os.getpid())
-
-
-def complete(
-    request: ModelRequest, parameters: dict[str, Any], *, deadline_seconds: float, temperature: float = 0.0
-) -> Completion:
-    """One answer to `request` from the engine that `parameters` points at.
-
-    Raises:
-        BadInput: the prompt does not fit the model's context.
-        ModelFailed: no answer in time, or an error of the engine; data `retryable`.
-    """
-    litellm = _litellm()
-    work = _bounded(_stream(litellm, request, parameters, temperature), deadline_seconds)
+def _finished(running: "Future[Completion]", deadline_seconds: float) -> Completion:
+    """Wait for it; on a signal or any other error, cancel it, which closes the stream."""
     try:
-        return _loop(os.getpid()).run(work)
-    except litellm.ContextWindowExceededError as error:
-        raise BadInput(
-            "The prompt is longer than the model's context.",
-            means="The model was not asked.",
-            remedy="Lower the agent's caps on items or bytes.",
-        ) from error
-    except TimeoutError as error:
-        raise _failed(parameters, f"gave no full answer within {deadline_seconds:.0f} s") from error
-    except litellm.exceptions.APIError as error:
-        raise _failed(parameters, f"answered with an error: {str(error)[:200]}") from error
-    except (litellm.exceptions.APIConnectionError, litellm.exceptions.OpenAIError) as error:
-        raise _failed(parameters, f"could not be reached: {str(error)[:200]}") from error
+        return running.result(deadline_seconds + LATE_SECONDS)
+    except BaseException:
+        running.cancel()
+        raise
 
 
-async def _bounded(work: Coroutine[Any, Any, Completion], seconds: float) -> Completion:
+async def _within(seconds: float, work: Coroutine[Any, Any, Completion]) -> Completion:
     return await asyncio.wait_for(work, seconds)
 
 
-async def _stream(litellm: Any, request: ModelRequest, parameters: dict[str, Any], temperature: float) -> Completion:
+async def _twice(litellm: Any, arguments: dict[str, Any]) -> Completion:
+    """Once more if the connection broke: it happens to a good engine (EOF on a connection just taken)."""
+    try:
+        return await _streamed(litellm, arguments)
+    except Exception as error:  # raised again unless it is that very one, which litellm wraps in several ways
+        if not _broke(error):
+            raise
+    return await _streamed(litellm, arguments)
+
+
+async def _streamed(litellm: Any, arguments: dict[str, Any]) -> Completion:
     started = time.monotonic()
-    first, parts, finish, usage = 0.0, [], "stop", None
-    answer = await litellm.acompletion(
-        messages=_messages(request),
-        max_tokens=request.max_tokens,
-        temperature=temperature,
-        stream=True,
-        stream_options={"include_usage": True},
-        num_retries=0,
-        **_constraint(request, parameters),
-        **parameters,
-    )
-    async for chunk in answer:
-        usage = getattr(chunk, "usage", None) or usage
-        for choice in chunk.choices:
-            if choice.delta.content:
-                first = first or time.monotonic() - started
-                parts.append(choice.delta.content)
-            finish = choice.finish_reason or finish
+    first_token_seconds, parts, finish, usage = 0.0, [], "stop", None
+    stream = await litellm.acompletion(**arguments)
+    try:
+        async for chunk in stream:
+            usage = getattr(chunk, "usage", None) or usage
+            for choice in chunk.choices:
+                if choice.delta.content:
+                    first_token_seconds = first_token_seconds or time.monotonic() - started
+                    parts.append(choice.delta.content)
+                finish = choice.finish_reason or finish
+    finally:
+        await stream.aclose()
     return Completion(
         text="".join(parts),
         finish_reason=finish,
         tokens_in=getattr(usage, "prompt_tokens", 0) or 0,
         tokens_out=getattr(usage, "completion_tokens", 0) or 0,
-        first_token_seconds=first,
+        first_token_seconds=first_token_seconds,
         seconds=time.monotonic() - started,
     )
 
 
-def _messages(request: ModelRequest) -> list[dict[str, str]]:
+def _arguments(request: ModelRequest, parameters: dict[str, Any], temperature: float) -> dict[str, Any]:
+    engine = {**parameters}
+    choices_as = engine.pop("choices_as", "schema")
     system = [{"role": "system", "content": request.system}] if request.system else []
-    return [*system, {"role": "user", "content": request.prompt}]
+    return {
+        "messages": [*system, {"role": "user", "content": request.prompt}],
+        "max_tokens": _room(request),
+        "temperature": temperature,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "num_retries": 0,
+        "max_retries": 0,
+        **FREE,
+        **_constraint(request, choices_as),
+        **engine,
+    }
 
 
-def _constraint(request: ModelRequest, parameters: dict[str, Any]) -> dict[str, Any]:
+def _room(request: ModelRequest) -> int:
+    """The request's cap; but a label is never cut: no token is shorter than a byte, quotes included."""
+    labels = [len(choice.encode()) + 3 for choice in request.choices or ()]
+    return max([request.max_tokens, *labels])
+
+
+def _constraint(request: ModelRequest, choices_as: str) -> dict[str, Any]:
     """Enforced while decoding: a grammar of the choices, or a JSON schema."""
-    if request.choices is not None and str(parameters["model"]).startswith("openai/"):
+    if request.choices is not None and choices_as == "grammar":
         return {"extra_body": {"grammar": choices_grammar(request.choices)}}
+    schema: dict[str, Any] | None = request.json_schema
     if request.choices is not None:
-        schema: dict[str, Any] = {"type": "string", "enum": list(request.choices)}
-    elif request.json_schema is not None:
-        schema = request.json_schema
-    else:
+        schema = {"type": "string", "enum": list(request.choices)}
+    if schema is None:
         return {}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
 
 
-def choices_grammar(choices: tuple[str, ...]) -> str:
-    """GBNF that admits exactly one of the labels."""
-    return "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+def _plain_label(said: Completion) -> Completion:
+    """A label that came as a JSON string, without its quotes."""
+    try:
+        label = json.loads(said.text)
+    except ValueError:
+        return said
+    return Completion(**{**vars(said), "text": label}) if isinstance(label, str) else said
 
 
-def _failed(parameters: dict[str, Any], what: str) -> ModelFailed:
+def _causes(error: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _broke(error: BaseException) -> bool:
+    """Whether an open connection broke, as opposed to an answer with an error or nobody there."""
+    return any(isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError) for cause in _causes(error))
+
+
+def _explained(litellm: Any, error: Exception, parameters: dict[str, Any], deadline_seconds: float) -> HotdeskError:
+    kinds = litellm.exceptions
+    if isinstance(error, litellm.ContextWindowExceededError):
+        return BadInput(
+            "The prompt is longer than the model's context.",
+            means="The model wrote nothing.",
+            remedy="Give it less at once: lower the agent's caps on items or on text.",
+            model=_name(parameters),
+        )
+    if isinstance(error, TimeoutError | kinds.Timeout | httpx.TimeoutException):
+        return _failed(parameters, f"gave no full answer within {deadline_seconds:.0f} s", retryable=True)
+    if any(isinstance(cause, httpx.ConnectError | ConnectionRefusedError) for cause in _causes(error)):
+        return _failed(parameters, "is not there any more: the connection was refused", retryable=False)
+    wrong_request = (kinds.BadRequestError, kinds.AuthenticationError, kinds.NotFoundError)
+    return _failed(parameters, f"failed: {str(error)[:200]}", retryable=not isinstance(error, wrong_request))
+
+
+def _failed(parameters: dict[str, Any], what: str, *, retryable: bool) -> ModelFailed:
     return ModelFailed(
-        f"The model {parameters['model']} {what}.",
-        means="Its answer was discarded.",
-        remedy="The request is tried again or takes another route.",
-        model=parameters["model"],
-        retryable=True,
+        f"The model {_name(parameters)} {what}.",
+        means="What it had said was discarded.",
+        remedy="It is asked again or the request takes another route; `hotdesk status` shows what is in memory.",
+        model=_name(parameters),
+        engine=parameters.get("api_base"),
+        retryable=retryable,
     )
+
+
+def _name(parameters: dict[str, Any]) -> str:
+    """The model as people know it, without litellm's prefix for the wire format."""
+    return parameters["model"].partition("/")[2] or parameters["model"]

@@ -5,26 +5,37 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 from governor.engines import ollama
 from governor.errors import BadInput
-from governor.policy.facts import ModelSpec, Profile
-from governor.sensors import gpu
-from governor.settings import MIB
+from governor.policy.facts import Fact, ModelSpec, Profile
+from governor.sensors import gpu, host
 
 CATALOGUE = Path(__file__).with_name("profiles.yaml")
 # Two threads were slower than one on a busy 2-core machine (0.5 against 2.6 tokens/s, measured); past
 # four the small model gains nothing.
 MOST_THREADS = 4
-# Models take at most half of the memory that is there: the fleet's own processes and the desktop need the rest.
-SHARE_OF_MEMORY = 0.5
+# Models in the host's memory take at most half of it, and the processes that run agents a quarter: the
+# server, the workers and the desktop need the rest.
+MODELS_SHARE_OF_MEMORY = 0.5
+RUNS_SHARE_OF_MEMORY = 0.25
+# One agent's process with Prefect and litellm imported (PSS, measured).
+RUN_MIB = 190.0
+
+
+class Machine(Fact):
+    """What was found here. `vram_mib` 0 means no GPU; `tags` None means that no Ollama answers."""
+
+    vram_mib: float
+    memory_mib: float
+    cores: int
+    tags: tuple[str, ...] | None = None
 
 
 def load_profiles() -> dict[str, Any]:
     """The catalogue as written."""
-    return yaml.safe_load(CATALOGUE.read_text())
+    return yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
@@ -33,65 +44,94 @@ def current_profile() -> Profile:
     return detect()
 
 
-def detect(*, vram_mib: float | None = None, tags: list[str] | None = None) -> Profile:
+def look_around() -> Machine:
+    """Ask the driver, the host and Ollama; takes half a second at most where Ollama does not answer."""
+    tags = ollama.available_tags()
+    return Machine(
+        vram_mib=gpu.total_mib() or 0.0,
+        memory_mib=host.total_mib() or 0.0,
+        cores=host.cores(),
+        tags=None if tags is None else tuple(tags),
+    )
+
+
+def detect(machine: Machine | None = None) -> Profile:
     """The largest profile whose needs are met; `HOTDESK_PROFILE` overrides.
 
     Args:
-        vram_mib: total GPU memory; read from the driver when None.
-        tags: models that Ollama has; asked of its server when None.
+        machine: what to decide for; this one when None.
 
     Raises:
         BadInput: `HOTDESK_PROFILE` names a profile that does not exist.
     """
     catalogue = load_profiles()
     profiles = catalogue["profiles"]
-    if vram_mib is None:
-        vram_mib = gpu.total_mib() or 0.0
-    named = os.environ.get("HOTDESK_PROFILE")
+    named = os.environ.get("HOTDESK_PROFILE", "").strip()
     if named and named not in profiles:
         raise BadInput(
             f"HOTDESK_PROFILE names {named!r}, which is no profile.", remedy=f"Use one of: {', '.join(profiles)}."
         )
-    name = named or next(n for n, p in profiles.items() if vram_mib >= p["needs"]["vram_mib"])
-    return _build(name, catalogue, on_gpu=vram_mib > 0, tags=ollama.available_tags() if tags is None else tags)
+    machine = machine or look_around()
+    name = named or next(n for n, p in profiles.items() if machine.vram_mib >= p["needs"]["vram_mib"])
+    return _build(name, catalogue, machine)
 
 
-def threads() -> int:
-    """Threads of an embedded model on this machine."""
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+def threads(cores: int) -> int:
+    """Threads of one embedded model: half of the cores, since two models may run, one in each line."""
     return max(1, min(MOST_THREADS, cores // 2))
 
 
-def _build(name: str, catalogue: dict[str, Any], *, on_gpu: bool, tags: list[str] | None) -> Profile:
-    chosen, demo = catalogue["profiles"][name], catalogue["embedded"]
+def _build(name: str, catalogue: dict[str, Any], machine: Machine) -> Profile:
+    chosen, demo, caps = catalogue["profiles"][name], catalogue["embedded"], catalogue["first_round"]
+    budget = _budget_mib(chosen, demo, machine)
     wanted = chosen["heavy"]["ollama"]
-    tag = ollama.fitting_model(tags, wanted) if tags is not None else None
-    heavy = _ollama_spec(tag, chosen["heavy"], on_gpu) if tag else _embedded_spec(demo, "heavy", "gpu")
-    budget = float(chosen["budget_mib"])
-    if not on_gpu:
-        budget = min(budget, psutil.virtual_memory().total / MIB * SHARE_OF_MEMORY)
-    caps = catalogue["first_round"]
+    has_room = chosen["heavy"]["expected_mib"] <= budget
+    tag = ollama.fitting_model(list(machine.tags), wanted) if machine.tags is not None and has_room else None
+    on_gpu = machine.vram_mib > 0
+    heavy = _ollama_spec(tag, chosen["heavy"], on_gpu) if tag else _embedded_spec(demo, "heavy", "gpu", machine)
     return Profile(
         name=name,
-        tiers={"heavy": heavy, "tiny": _embedded_spec(demo, "tiny", "cpu")},
+        tiers={"heavy": heavy, "tiny": _embedded_spec(demo, "tiny", "cpu", machine)},
         slots={"gpu": 1, "cpu": 1},
-        worker_limit=min(chosen["worker_limit"], max(2, (psutil.cpu_count() or 1) + 1)),
+        worker_limit=_worker_limit(chosen["worker_limit"], machine),
         keep_alive_seconds=chosen["keep_alive_seconds"],
         memory_budget_mib=budget,
         first_round_items=caps["items"],
         first_round_tokens=caps["tokens"],
-        advice=() if tag else (f"For a real model: start Ollama and run `ollama pull {wanted}`.",),
+        advice=() if tag else (_advice(chosen["heavy"], budget, machine),),
     )
 
 
-def _embedded_spec(demo: dict[str, Any], tier: str, line: str) -> ModelSpec:
+def _budget_mib(chosen: dict[str, Any], demo: dict[str, Any], machine: Machine) -> float:
+    """What all models together may take; the tiny one, always in the host's memory, on top of the heavy ones."""
+    budget = float(chosen["budget_mib"] + demo["tiny"]["expected_mib"])
+    if machine.vram_mib > 0 or machine.memory_mib <= 0:
+        return budget
+    return min(budget, machine.memory_mib * MODELS_SHARE_OF_MEMORY)
+
+
+def _worker_limit(most: int, machine: Machine) -> int:
+    """Runs at a time: one more than cores, since most of a run is waiting, and as many as memory holds."""
+    held = int(machine.memory_mib * RUNS_SHARE_OF_MEMORY / RUN_MIB) if machine.memory_mib > 0 else most
+    return max(1, min(most, machine.cores + 1, held))
+
+
+def _advice(heavy: dict[str, Any], budget_mib: float, machine: Machine) -> str:
+    wanted, expected_mib = heavy["ollama"], heavy["expected_mib"]
+    if expected_mib > budget_mib:
+        return f"{wanted} takes about {expected_mib:.0f} MiB; models may take {budget_mib:.0f} MiB on this machine."
+    start = "start Ollama and " if machine.tags is None else ""
+    return f"For a real model: {start}run `ollama pull {wanted}`."
+
+
+def _embedded_spec(demo: dict[str, Any], tier: str, line: str, machine: Machine) -> ModelSpec:
     return ModelSpec(
         engine="embedded",
         model=demo["model"],
         source=demo["source"],
         line=line,
         context_tokens=demo[tier]["context_tokens"],
-        threads=threads(),
+        threads=threads(machine.cores),
         parameters_billion=demo["parameters_billion"],
         expected_mib=demo[tier]["expected_mib"],
         demo=True,

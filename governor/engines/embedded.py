@@ -64,7 +64,7 @@ class EmbeddedEngine:
         """Start a child for `spec` and take it over once it serves and is well; ends it on any error.
 
         Raises:
-            NotReady: the weights are missing. BadInput: they are corrupt.
+            NotReady: the weights are missing, or no process can be started. BadInput: they are corrupt.
             ModelFailed: no memory for it, or not up within the deadline.
         """
         path = checked_weights(spec)
@@ -169,17 +169,21 @@ def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str,
 
 
 def _spawn(log: Path) -> subprocess.Popen[bytes]:
-    with contextlib.suppress(FileNotFoundError):
-        log.replace(log.with_suffix(".old"))
-    with log.open("wb") as sink:
-        # -P: a file beside the caller must not stand in for a module of the standard library.
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "governor.engines.embedded_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=sink,
-            start_new_session=True,
-        )
+    # -P: a file beside the caller must not stand in for a module of the standard library.
+    command = [sys.executable, "-P", "-m", "governor.engines.embedded_child"]
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            log.replace(log.with_suffix(".old"))
+        with log.open("wb") as sink:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, start_new_session=True
+            )
+    except OSError as error:
+        raise NotReady(
+            f"The process of the embedded engine cannot be started: {error}.",
+            means="Nothing was loaded.",
+            remedy="Check the disk, the memory and the rights of the state folder with `hotdesk doctor`.",
+        ) from error
 
 
 def _line_of(child: subprocess.Popen[bytes], deadline: float) -> bytes:
@@ -232,7 +236,9 @@ def _failed(spec: ModelSpec, what: str, log: Path) -> ModelFailed:
 def _get(loaded: Loaded, path: str) -> Any | None:
     """JSON of a GET, None unless it is a 200 in time. Plain http.client: no proxy, no certificates to read."""
     where = urlsplit(loaded.address)
-    line = http.client.HTTPConnection(where.hostname or "", where.port, timeout=ASK_SECONDS)
+    if not where.hostname:  # a row whose load never ended
+        return None
+    line = http.client.HTTPConnection(where.hostname, where.port, timeout=ASK_SECONDS)
     try:
         line.request("GET", path, headers={"Authorization": f"Bearer {loaded.api_key}"})
         answer = line.getresponse()

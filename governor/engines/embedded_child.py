@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Any
 
 KEEP = "keep"
@@ -44,8 +45,7 @@ def main() -> None:
 
 def start(settings: dict[str, Any]) -> Any:
     """The running server; it raises RuntimeError when the model cannot be loaded (the log says why)."""
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")  # a compiled module: its names are unknown to a type checker
     parameters = xllamacpp.CommonParams()
     parameters.model.path = settings["path"]
     parameters.model_alias = {settings["model"]}

@@ -19,16 +19,17 @@ class Step(Fact):
 
 
 def plan(worst: Level, rung: Rung, *, causes: tuple[str, ...] = ()) -> Step:
-    """One rung up under high pressure, one down when calm, none on unknown."""
+    """One rung up under high pressure, one down when calm, none on unknown. `causes` are named in the reason."""
     at = LADDER.index(rung)
+    on = ", ".join(causes) or "memory"
     if worst is Level.HIGH and at + 1 < len(LADDER):
-        return Step(rung=LADDER[at + 1], reason=f"pressure on {', '.join(causes) or 'memory'}", changed=True)
+        return Step(rung=LADDER[at + 1], reason=f"pressure on {on}", changed=True)
     if worst is Level.HIGH:
-        return Step(rung=rung, reason=f"still pressure on {', '.join(causes) or 'memory'}", changed=False)
+        return Step(rung=rung, reason=f"still pressure on {on}", changed=False)
     if worst is Level.CALM and at > 0:
         return Step(rung=LADDER[at - 1], reason="calm again", changed=True)
     if worst is Level.UNKNOWN:
-        return Step(rung=rung, reason="nothing could be read; unknown never escalates", changed=False)
+        return Step(rung=rung, reason="not enough could be read; unknown moves nothing", changed=False)
     return Step(rung=rung, reason="calm", changed=False)
 
 

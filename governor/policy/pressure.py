@@ -3,6 +3,7 @@
 Pure. A reading that is unknown keeps its resource unknown; unknown is never zero and never escalates.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field, model_validator
@@ -30,38 +31,49 @@ class Mark(Fact):
 
 
 class Assessment(Fact):
-    """Level of each resource and how many readings in a row stood past its high mark."""
+    """Level of each resource, and how many readings in a row stood past its high mark.
+
+    The count stays while a resource is HIGH, also while it cannot be read: it is what the level comes from.
+    """
 
     levels: dict[str, Level] = Field(default_factory=dict)
     streaks: dict[str, int] = Field(default_factory=dict)
 
     @property
+    def unresolved(self) -> tuple[str, ...]:
+        """Resources that were HIGH when they were last read, and cannot be read now."""
+        return tuple(
+            name
+            for name, level in self.levels.items()
+            if level is Level.UNKNOWN and self.streaks.get(name, 0) >= PERSISTENCE
+        )
+
+    @property
     def worst(self) -> Level:
-        """HIGH when any resource is, else CALM when any is known, else UNKNOWN."""
-        for level in (Level.HIGH, Level.CALM):
-            if level in self.levels.values():
-                return level
-        return Level.UNKNOWN
+        """HIGH when any resource is; CALM when one is known to be and none is unresolved; else UNKNOWN."""
+        levels = set(self.levels.values())
+        if Level.HIGH in levels:
+            return Level.HIGH
+        return Level.CALM if Level.CALM in levels and not self.unresolved else Level.UNKNOWN
 
 
 def assess(readings: Sequence[Reading], marks: Sequence[Mark], previous: Assessment) -> Assessment:
-    """Levels after one more set of readings."""
+    """Levels after one more set of readings; a resource without a mark is not looked at."""
     values: Mapping[str, float | None] = {r.name: r.value for r in readings}
     levels, streaks = {}, {}
     for mark in marks:
-        level = previous.levels.get(mark.reading, Level.UNKNOWN)
-        streak = previous.streaks.get(mark.reading, 0)
-        levels[mark.reading], streaks[mark.reading] = _next(values.get(mark.reading), mark, level, streak)
+        name = mark.reading
+        levels[name], streaks[name] = _next(values.get(name), mark, previous.streaks.get(name, 0))
     return Assessment(levels=levels, streaks=streaks)
 
 
-def _next(value: float | None, mark: Mark, level: Level, streak: int) -> tuple[Level, int]:
-    if value is None:
-        return Level.UNKNOWN, 0
+def _next(value: float | None, mark: Mark, streak: int) -> tuple[Level, int]:
+    was_high = streak >= PERSISTENCE
+    if value is None or math.isnan(value):
+        return Level.UNKNOWN, PERSISTENCE if was_high else 0
     sign = 1.0 if mark.rising_is_bad else -1.0
     if sign * value >= sign * mark.high:
         streak = min(streak + 1, PERSISTENCE)
-        return (Level.HIGH if streak >= PERSISTENCE or level is Level.HIGH else Level.CALM), streak
-    if level is Level.HIGH and sign * value > sign * mark.low:
-        return Level.HIGH, PERSISTENCE
-    return Level.CALM, 0
+    elif not was_high or sign * value <= sign * mark.low:
+        streak = 0
+    return (Level.HIGH if streak >= PERSISTENCE else Level.CALM), streak

@@ -11,7 +11,7 @@ from governor.policy.facts import Held, Level, ModelRequest, Reading, Rung
 from governor.policy.ordering import Waiter, living, place
 from governor.policy.pressure import Assessment, Mark, assess
 from governor.policy.residency import idle_to_evict, make_room
-from governor.policy.routing import choose, needed_tokens
+from governor.policy.routing import choose, estimated_tokens, needed_tokens
 from tests.unit.test_routing import NOW, facts
 
 MARK = Mark(reading="used", high=90, low=75)
@@ -43,14 +43,19 @@ requests = st.builds(
 )
 
 
-@given(held_models, st.floats(0, 10_000), st.floats(0, 10_000))
-def test_room_fits_or_says_no_and_spares_the_busy_and_the_pinned(held, need_mib, budget_mib):
-    room = make_room(held, need_mib=need_mib, budget_mib=budget_mib)
+free = st.one_of(st.none(), st.floats(0, 10_000))
+
+
+@given(held_models, st.floats(0, 10_000), st.floats(0, 10_000), free)
+def test_room_fits_or_says_no_and_spares_the_busy_and_the_pinned(held, need_mib, budget_mib, free_mib):
+    room = make_room(held, need_mib=need_mib, budget_mib=budget_mib, free_mib=free_mib)
     leaving = {h.resident_id: h for h in held if h.resident_id in room.evict}
     assert not any(h.busy or h.pinned for h in leaving.values())
     if room.fits:
         stays = sum(h.memory_mib for h in held if h.resident_id not in leaving)
         assert stays + need_mib <= budget_mib + 1e-6
+        if free_mib is not None:
+            assert need_mib <= free_mib + sum(h.memory_mib for h in leaving.values()) + 1e-6
     else:
         assert room.evict == ()
 
@@ -70,13 +75,15 @@ def test_idle_eviction_never_names_the_busy(held, keep_alive_seconds):
     assert not any(h.resident_id in named for h in held if h.busy or h.pinned)
 
 
-@given(requests, st.integers(0, 60), st.integers(0, 60))
-def test_a_route_always_fits_the_profile_and_names_every_tier_once(request, waiting_gpu, waiting_cpu):
-    known = facts(waiting_gpu, waiting_cpu)
+@given(requests, st.integers(0, 60), st.integers(0, 60), st.floats(100, 300))
+def test_a_route_always_fits_the_profile_and_names_every_tier_once(request, waiting_gpu, waiting_cpu, budget_mib):
+    profile = facts().profile.model_copy(update={"memory_budget_mib": budget_mib})
+    known = facts(waiting_gpu, waiting_cpu).model_copy(update={"profile": profile})
     route = choose(request, known)
     for candidate in route.candidates:
         assert candidate.spec == known.profile.tiers[candidate.tier]
         assert needed_tokens(request) <= candidate.spec.context_tokens
+        assert candidate.spec.expected_mib <= budget_mib
         assert candidate.reason
     named = [c.tier for c in route.candidates] + [r.tier for r in route.refusals]
     assert sorted(named) == sorted(known.profile.tiers)
@@ -98,6 +105,21 @@ def test_nothing_changes_inside_the_band(values, was_high):
     for value in values:
         seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
         assert seen.levels["used"] is level
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=20))
+def test_unknown_never_escalates(values):
+    seen, rung = Assessment(), Rung.NORMAL
+    for value in values:
+        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
+        before, rung = rung, plan(seen.worst, rung).rung
+        if value is None:
+            assert rung is before
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_more_text_never_takes_fewer_tokens(text, more):
+    assert estimated_tokens(text + "\n" + more) >= max(estimated_tokens(text), estimated_tokens(more))
 
 
 @given(st.sampled_from(list(Level)), st.sampled_from(list(Rung)))

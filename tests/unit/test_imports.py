@@ -1,6 +1,8 @@
 """Imports point one way: flows -> blocks -> governor, deployments -> blocks, governor; policy is pure."""
 
 import ast
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ ALLOWED = {
     "flows": {"flows", "blocks", "governor"},
     "deployments": {"deployments", "blocks", "governor"},
 }
-PURE = {"governor", "pydantic", "collections", "dataclasses", "datetime", "enum", "typing", "math", "statistics"}
+PURE = {"governor", "pydantic", "collections", "dataclasses", "datetime", "enum", "math", "re", "statistics", "typing"}
 # One edge each: everybody else would pay for the import at every start.
 EDGES = {
     "litellm": {"governor/inference.py"},
@@ -55,3 +57,18 @@ def test_heavy_imports_stay_at_their_edge(heavy: str):
         if heavy in {name.split(".")[0] for name in modules(path)}
     }
     assert users <= EDGES[heavy]
+
+
+def test_the_governor_knows_prefect_only_as_the_keeper_of_leases():
+    users = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "governor").rglob("*.py")
+        if "prefect" in {name.split(".")[0] for name in modules(path)}
+    }
+    assert users <= {"governor/lease.py"}
+
+
+def test_no_flow_file_hides_a_module_that_it_or_prefect_imports():
+    """Prefect puts `flows/` first on sys.path (a flow file named `statistics.py` hides the standard one)."""
+    taken = sys.stdlib_module_names | OURS | set(packages_distributions())
+    assert not {path.stem for path in (ROOT / "flows").glob("*.py")} & taken

@@ -1,5 +1,7 @@
 """Hysteresis and one rung at a time (invariants 16 and 17)."""
 
+import math
+
 import pytest
 from pydantic import ValidationError
 
@@ -26,6 +28,11 @@ def run(mark: Mark, values: list[float | None]) -> list[str]:
         (USED, [95, 50, 95], ["calm", "calm", "calm"]),
         (USED, [95, 95, 80, 80, 74], ["calm", "high", "high", "high", "calm"]),
         (USED, [95, None, 95, 95], ["calm", "unknown", "calm", "high"]),
+        # what was high before it could not be read is high at once when it can
+        (USED, [95, 95, None, 95], ["calm", "high", "unknown", "high"]),
+        (USED, [95, 95, None, 80], ["calm", "high", "unknown", "high"]),
+        (USED, [95, 95, None, 70], ["calm", "high", "unknown", "calm"]),
+        (USED, [95, 95, math.nan], ["calm", "high", "unknown"]),
         (FREE, [5, 5, 15, 25], ["calm", "high", "high", "calm"]),
         (FREE, [15, 15, 15], ["calm", "calm", "calm"]),
     ],
@@ -36,6 +43,13 @@ def test_levels_over_time(mark: Mark, values: list[float | None], expected: list
 
 def test_a_missing_sensor_is_unknown():
     assert assess([], [USED], Assessment()).worst is Level.UNKNOWN
+
+
+def test_pressure_that_cannot_be_read_any_more_is_not_calm():
+    was = Assessment(levels={"used": Level.HIGH, "free": Level.CALM}, streaks={"used": 2})
+    now = assess([Reading(name="free", value=50, unit="%")], [USED, FREE], was)
+    assert now.unresolved == ("used",)
+    assert now.worst is Level.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,21 @@ def test_what_is_larger_than_the_budget_never_fits():
     assert not make_room([], need_mib=2000, budget_mib=1000).fits
 
 
+def test_what_is_measured_free_must_hold_the_newcomer_too():
+    held = [model(1, 300, idle=10), model(2, 300, idle=500)]
+    assert make_room(held, need_mib=300, budget_mib=9000, free_mib=50).evict == (2,)
+    assert make_room(held, need_mib=300, budget_mib=9000, free_mib=300).evict == ()
+    assert make_room(held, need_mib=300, budget_mib=9000).evict == (), "unknown is not zero"
+    tight = make_room(held, need_mib=800, budget_mib=9000, free_mib=50)
+    assert not tight.fits
+    assert "at most 650 can be free" in tight.reason
+
+
+def test_a_model_that_just_came_in_is_not_taken_for_idle():
+    new = model(1, idle=61).model_copy(update={"age_seconds": 5.0})
+    assert idle_to_evict([new], keep_alive_seconds=60) == []
+
+
 def test_only_those_idle_past_the_keep_alive_are_evicted():
     held = [model(1, idle=10), model(2, idle=61), model(3, idle=400, busy=True)]
     assert [resident_id for resident_id, _ in idle_to_evict(held, keep_alive_seconds=60)] == [2]

@@ -1,11 +1,11 @@
 """Which model does a piece of work, and why (invariant 19)."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from governor.policy.facts import ModelRequest, ModelSpec, Profile
-from governor.policy.routing import RoutingFacts, choose
+from governor.policy.facts import Kind, ModelRequest, ModelSpec, Profile, Quality
+from governor.policy.routing import RoutingFacts, RoutingRules, choose, estimated_tokens
 
 NOW = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
 
@@ -46,19 +46,19 @@ def facts(waiting_gpu: int = 0, waiting_cpu: int = 0) -> RoutingFacts:
 @pytest.mark.parametrize(
     ("request_", "waiting_gpu", "expected"),
     [
-        (ModelRequest(kind="classify", prompt="x", choices=("a", "b")), 0, ["tiny", "heavy"]),
-        (ModelRequest(kind="extract", prompt="x"), 0, ["tiny", "heavy"]),
-        (ModelRequest(kind="extract", prompt="x", quality="good"), 0, ["heavy", "tiny"]),
-        (ModelRequest(kind="summarise", prompt="x"), 0, ["heavy", "tiny"]),
-        (ModelRequest(kind="write", prompt="x", quality="quick"), 0, ["tiny", "heavy"]),
+        (ModelRequest(kind=Kind.CLASSIFY, prompt="x", choices=("a", "b")), 0, ["tiny", "heavy"]),
+        (ModelRequest(kind=Kind.EXTRACT, prompt="x"), 0, ["tiny", "heavy"]),
+        (ModelRequest(kind=Kind.EXTRACT, prompt="x", quality=Quality.GOOD), 0, ["heavy", "tiny"]),
+        (ModelRequest(kind=Kind.SUMMARISE, prompt="x"), 0, ["heavy", "tiny"]),
+        (ModelRequest(kind=Kind.WRITE, prompt="x", quality=Quality.QUICK), 0, ["tiny", "heavy"]),
         # too long for the small context
-        (ModelRequest(kind="classify", prompt="x" * 4000), 0, ["heavy"]),
+        (ModelRequest(kind=Kind.CLASSIFY, prompt="x" * 4000), 0, ["heavy"]),
         # the long GPU line would miss the due time, the CPU makes it
-        (ModelRequest(kind="write", prompt="x", due_at=NOW + timedelta(minutes=5)), 9, ["tiny"]),
+        (ModelRequest(kind=Kind.WRITE, prompt="x", due_at=NOW + timedelta(minutes=5)), 9, ["tiny"]),
         # both would miss it: the one that misses it by less still does it
-        (ModelRequest(kind="write", prompt="x", due_at=NOW + timedelta(seconds=5)), 9, ["tiny"]),
+        (ModelRequest(kind=Kind.WRITE, prompt="x", due_at=NOW + timedelta(seconds=5)), 9, ["tiny"]),
         # a due time that has passed changes nothing
-        (ModelRequest(kind="write", prompt="x", due_at=NOW - timedelta(minutes=5)), 9, ["heavy", "tiny"]),
+        (ModelRequest(kind=Kind.WRITE, prompt="x", due_at=NOW - timedelta(minutes=5)), 9, ["heavy", "tiny"]),
     ],
 )
 def test_the_order_of_tiers(request_: ModelRequest, waiting_gpu: int, expected: list[str]):
@@ -66,19 +66,64 @@ def test_the_order_of_tiers(request_: ModelRequest, waiting_gpu: int, expected: 
 
 
 def test_a_refusal_says_by_how_much_a_due_time_would_be_missed():
-    request = ModelRequest(kind="write", prompt="x", due_at=NOW + timedelta(minutes=4))
+    request = ModelRequest(kind=Kind.WRITE, prompt="x", due_at=NOW + timedelta(minutes=4))
     [refusal] = choose(request, facts(waiting_gpu=9)).refusals
     assert refusal.tier == "heavy"
     assert refusal.reason == "would miss 06:04 UTC by 6 min"
 
 
 def test_nothing_fits_is_an_empty_route_with_every_refusal():
-    route = choose(ModelRequest(kind="write", prompt="x" * 100_000), facts())
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt="x" * 100_000), facts())
     assert route.candidates == ()
     assert {refusal.tier for refusal in route.refusals} == {"heavy", "tiny"}
     assert all("its context is" in refusal.reason for refusal in route.refusals)
 
 
 def test_every_candidate_says_why():
-    for candidate in choose(ModelRequest(kind="summarise", prompt="x"), facts(2)).candidates:
+    for candidate in choose(ModelRequest(kind=Kind.SUMMARISE, prompt="x"), facts(2)).candidates:
         assert "line" in candidate.reason
+
+
+def test_a_due_time_of_another_zone_is_told_in_utc():
+    due = (NOW + timedelta(minutes=4)).astimezone(timezone(timedelta(hours=2)))
+    [refusal] = choose(ModelRequest(kind=Kind.WRITE, prompt="x", due_at=due), facts(waiting_gpu=9)).refusals
+    assert "would miss 06:04 UTC" in refusal.reason
+
+
+def test_a_model_larger_than_this_machine_allows_is_refused():
+    small = facts().model_copy(update={"profile": PROFILE.model_copy(update={"memory_budget_mib": 150.0})})
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), small)
+    assert route.candidates == ()
+    assert {r.reason for r in route.refusals} == {"takes about 200 MiB, models may take 150 here"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (RoutingRules(allow_gpu=False), ["tiny"]),
+        (RoutingRules(allow_cpu=False), ["heavy"]),
+        (RoutingRules(allow_gpu=False, allow_cpu=False), []),
+        (RoutingRules(small_kinds=frozenset({Kind.WRITE})), ["tiny", "heavy"]),
+    ],
+)
+def test_the_operators_rules_come_first(rules: RoutingRules, expected: list[str]):
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), facts().model_copy(update={"rules": rules}))
+    assert [c.tier for c in route.candidates] == expected
+
+
+# Counts of the shipped model's own tokenizer (POST /tokenize).
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("the quick brown fox jumps over the lazy dog " * 20, 180),
+        ("a3f9c2d1e8b74f6a" * 20, 301),
+        ('{"a":[1,2,3],"b":{"c":null}}' * 10, 189),
+        ("日本語のテキストを要約してください。今日は天気がいいので散歩に行きました。" * 5, 315),
+        ("Сегодня хорошая погода, поэтому мы пошли гулять в парк." * 5, 225),
+        ("def f(x):\n    return x+1\n" * 30, 330),
+        ("https://example.org/a/b?c=d&e=f#g " * 20, 381),
+        ("    \n\n\t  " * 30, 61),
+    ],
+)
+def test_the_estimate_is_rather_too_many_tokens_than_too_few(text: str, tokens: int):
+    assert tokens <= estimated_tokens(text) <= 1.6 * tokens

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.status import as_json, day_start, short_path, snapshot
+from deployments.status import as_json, day_start, short_path, snapshot, with_server
 from deployments.view import sentences
 from governor.processes import Identity, identify
 from governor.settings import Home
@@ -177,6 +177,14 @@ def test_json_names_every_part_and_times_are_iso() -> None:
     parts = {"at", "home", "profile", "rung", "services", "desks", "waiting", "in_memory", "counts", "latest", "down"}
     assert set(look) == parts
     assert datetime.fromisoformat(look["latest"][0]["at"]).tzinfo is not None
+
+
+def test_configured_server_that_does_not_answer_is_named(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOTDESK_PORT", "PREFECT_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # port 9, discard: nobody answers there
+    look = with_server(snapshot(now=NOW))
+    assert "http://127.0.0.1:9/api does not answer" in look.down[-1]
 
 
 def test_day_starts_at_local_midnight() -> None:

@@ -1,0 +1,1 @@
+"""What prefect.yaml cannot say: server, limits, pool, worker, command line."""

@@ -1,0 +1,153 @@
+"""Bring a server to what the profile and `prefect.yaml` say: limits, pool, queues, blocks, deployments.
+
+Safe to repeat: what is right stays untouched, what an operator edited (a paused deployment, a block's
+values) stays too. Starts no process.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolCreate,
+)
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.workers.process import ProcessWorker
+
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL
+from deployments.deploying import deploy
+from deployments.fleet import Entry, read_fleet
+from governor.errors import NotReady
+from governor.policy.facts import Profile
+
+DEFAULT_BLOCK = "default"
+POOL_TYPE = "process"
+CREATED = "was created"
+
+
+@dataclass
+class Bootstrapped:
+    """What stands on the server now, and what had to be changed, one plain sentence each."""
+
+    limits: dict[str, int] = field(default_factory=dict)
+    queues: list[str] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
+    deployments: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each."""
+        names = ("limits", "queues", "blocks", "deployments")
+        return {name: len(getattr(self, name)) for name in names}
+
+    def __iter__(self) -> Iterator[str]:
+        """What to tell a person: one line of counts, then every change but what was created."""
+        limits = ", ".join(f"{line} ({slots})" for line, slots in sorted(self.limits.items()))
+        yield f"limits {limits}; pool {POOL}, queues {', '.join(self.queues)}; {len(self.blocks)} blocks"
+        yield f"{len(self.deployments)} deployments, {len(self.paused)} of them paused"
+        yield from (change for change in self.changed if not change.endswith(CREATED))
+
+
+def bootstrap(
+    profile: Profile, entries: list[Entry] | None = None, *, say: Callable[[str], None] | None = None
+) -> Bootstrapped:
+    """Do all of it through one client; the Prefect environment must be applied before the import.
+
+    Raises:
+        BadInput: `prefect.yaml` or a flow file is wrong; nothing was sent then.
+        NotReady: the server does not answer, or a work pool of another type has our name.
+    """
+    tell = say or (lambda _text: None)
+    entries = read_fleet() if entries is None else entries
+    done = Bootstrapped()
+    try:
+        with get_client(sync_client=True) as client:
+            for line, slots in sorted(profile.slots.items()):
+                _limit(client, line, slots, done)
+            _pool(client, done)
+            _blocks(client, done)
+            tell(f"deploying {len(entries)} flows")
+            for deployed in deploy(client, entries):
+                done.deployments.append(deployed.name)
+                done.paused += [deployed.name] if deployed.paused else []
+                done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        raise NotReady(
+            f"The Prefect server did not carry out the bootstrap: {type(error).__name__}: {error}.",
+            means="What was done before stays; running it again goes on from there.",
+            remedy='Check the server with `hotdesk doctor`, and `eval "$(hotdesk env)"` in this shell.',
+        ) from error
+    return done
+
+
+def _limit(client: SyncPrefectClient, line: str, slots: int, done: Bootstrapped) -> None:
+    """The limit exists, is active and has the profile's size. Slots in use are never touched."""
+    done.limits[line] = slots
+    try:
+        found = client.read_global_concurrency_limit_by_name(line)
+    except ObjectNotFound:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=line, limit=slots))
+        done.changed.append(f"limit {line} {CREATED}")
+        return
+    if not found.active:
+        done.changed.append(f"limit {line} was inactive and let everybody in; it is active again")
+    if found.limit != slots:
+        done.changed.append(f"limit {line} had {found.limit} slots; it has the profile's {slots} now")
+    if found.slot_decay_per_second:
+        done.changed.append(f"limit {line} gave slots back by time; it does not any more")
+    if not found.active or found.limit != slots or found.slot_decay_per_second:
+        right = GlobalConcurrencyLimitUpdate(limit=slots, active=True, slot_decay_per_second=0.0)
+        client.update_global_concurrency_limit(line, right)
+
+
+def _pool(client: SyncPrefectClient, done: Bootstrapped) -> None:
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        pool = client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL_TYPE, base_job_template=template))
+        done.changed.append(f"work pool {POOL} {CREATED}")
+    if pool.type != POOL_TYPE:
+        raise NotReady(
+            f"The work pool `{POOL}` on this server has the type `{pool.type}`, not `{POOL_TYPE}`.",
+            means="No deployment was sent.",
+            remedy="Rename or delete that pool in the Prefect UI, then run the command again.",
+        )
+    for queue in (DEFAULT_QUEUE, GOVERNOR_QUEUE):
+        _queue(client, queue, done)
+
+
+def _queue(client: SyncPrefectClient, queue: str, done: Bootstrapped) -> None:
+    done.queues.append(queue)
+    try:
+        client.read_work_queue_by_name(queue, work_pool_name=POOL)
+    except ObjectNotFound:
+        client.create_work_queue(queue, work_pool_name=POOL)
+        done.changed.append(f"work queue {queue} {CREATED}")
+
+
+def _blocks(client: SyncPrefectClient, done: Bootstrapped) -> None:
+    """Register our block types; a document that an operator edited is never overwritten."""
+    for kind in block_types():
+        kind.register_type_and_schema()
+        slug = kind.get_block_type_slug()
+        done.blocks.append(f"{slug}/{DEFAULT_BLOCK}")
+        try:
+            client.read_block_document_by_name(DEFAULT_BLOCK, slug)
+        except ObjectNotFound:
+            kind().save(DEFAULT_BLOCK)
+            done.changed.append(f"block {slug}/{DEFAULT_BLOCK} {CREATED}")
+
+
+def block_types() -> list[type[Block]]:
+    """What an operator edits in the UI."""
+    from blocks.policy import GovernorPolicy
+    from blocks.router import ModelRouter
+
+    return [ModelRouter, GovernorPolicy]

@@ -1,0 +1,91 @@
+"""Checks of the machine: Python, the installed packages, memory, GPU, Ollama. No network but loopback."""
+
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from packaging.requirements import Requirement
+
+from deployments.checks import Check, failed, passed, warned
+from governor.engines import ollama
+from governor.profile import current_profile
+from governor.sensors import gpu, host
+
+# Their newer releases break silently, so their bounds (in pyproject.toml) are checked, not trusted.
+BOUNDED = ("prefect", "fastapi", "sqlalchemy", "litellm")
+# Releases that were taken over: they carry somebody else's code.
+COMPROMISED = {"litellm": ("1.82.7", "1.82.8", "1.107.0")}
+REINSTALL = "Run `make setup` in the checkout: it installs the versions of requirements.lock."
+# Measured: server with the fleet 243 MiB, a worker 90, a flow run 90, with litellm 190.
+SERVER_AND_WORKERS_MIB, FLOW_RUN_MIB = 420.0, 190.0
+
+
+def python() -> Check:
+    """The interpreter is one that the packages were measured with."""
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        return passed("python", found)
+    return failed(
+        "python", f"{found}; 3.11 to 3.13 are supported", "Set up with another one: make up PYTHON=python3.12"
+    )
+
+
+def packages() -> list[Check]:
+    """Each package with a measured bound is inside it and is not a compromised release."""
+    bounds = {item.name.lower(): item for item in map(Requirement, requires("hotdesk") or ())}
+    return [package(name, _installed(name), bounds.get(name)) for name in BOUNDED]
+
+
+def package(name: str, found: str | None, bound: Requirement | None) -> Check:
+    """One package against its bound."""
+    if found is None:
+        return failed(name, "not installed", REINSTALL)
+    if found in COMPROMISED.get(name, ()):
+        return failed(name, f"{found} is a compromised release", f"{REINSTALL} Renew every secret this machine held.")
+    if bound is not None and not bound.specifier.contains(found, prereleases=True):
+        return failed(name, f"{found} is outside the measured bounds {bound.specifier}", REINSTALL)
+    return passed(name, found)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def memory() -> Check:
+    """The fleet's processes and the profile's models fit what is available now."""
+    profile = current_profile()
+    models = sum(spec.expected_mib for spec in profile.tiers.values() if spec.gpu_layers == 0)
+    needed = SERVER_AND_WORKERS_MIB + FLOW_RUN_MIB * profile.worker_limit + models
+    reading = next((item for item in host.read() if item.name == "host_available_mib"), None)
+    if reading is None or reading.value is None:
+        return warned("host memory", "cannot be read", "Watch it by hand while `hotdesk up` runs.")
+    said = f"{reading.value:.0f} MiB available, about {needed:.0f} MiB needed at the busiest"
+    if reading.value < needed:
+        return warned("host memory", said, "Close something large, or set HOTDESK_PROFILE to a smaller profile.")
+    return passed("host memory", said)
+
+
+def graphics() -> Check:
+    """The GPU as NVML sees it; none is a normal case."""
+    readings = {item.name: item for item in gpu.read()}
+    total, free = readings["vram_total_mib"], readings["vram_free_mib"]
+    if total.value is None or free.value is None:
+        return passed("gpu", f"no GPU: {total.why}. The line `gpu` then guards the one heavy model in memory")
+    return passed("gpu", f"{free.value:.0f} of {total.value:.0f} MiB free")
+
+
+def profile() -> Check:
+    """Which profile was detected, and with which models."""
+    found = current_profile()
+    tiers = ", ".join(f"{tier}: {spec.model} on {spec.engine}" for tier, spec in sorted(found.tiers.items()))
+    return passed("profile", f"{found.name}; {tiers}")
+
+
+def ollama_server() -> Check:
+    """Whether Ollama answers; without it the demo model works."""
+    tags, advice = ollama.available_tags(), " ".join(current_profile().advice)
+    if tags is None:
+        return passed("ollama", "not running; the embedded demo model is used", advice)
+    return passed("ollama", f"answers, with {len(tags)} models", advice)

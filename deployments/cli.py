@@ -1,0 +1,160 @@
+"""The command `hotdesk`: reads arguments, calls one function, says errors as a person can use them.
+
+Everything heavy is imported inside the command that needs it, so that `--help` answers at once.
+"""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from governor.errors import HotdeskError
+
+
+class SaysWhatToDo(TyperGroup):
+    """Turns a HotdeskError into what happened, what it means and the remedy; exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HotdeskError as error:
+            show_error(error)
+            raise typer.Exit(1) from error
+
+
+def show_error(error: HotdeskError) -> None:
+    """One block on stderr, red on a terminal, no traceback."""
+    head, mark, end = ("\033[1;31m", "\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "", "")
+    lines = [f"{head}{error.happened}{end}", error.means, f"-> {error.remedy}"]
+    print("\n".join(f"{mark}|{end} {line}" for line in lines if line.strip()), file=sys.stderr)
+
+
+app = typer.Typer(
+    cls=SaysWhatToDo,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Scheduled AI agents share one small GPU, politely.",
+)
+Port = Annotated[int | None, typer.Option(help="Port of the Prefect server (default: HOTDESK_PORT, else 4200).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def up(
+    once: Annotated[bool, typer.Option("--once", help="End after the first round, with a summary.")] = False,
+    again: Annotated[bool, typer.Option("--round", help="Run the first round again.")] = False,
+    tour: Annotated[bool, typer.Option(help="Show the four acts of the tour after the first round.")] = True,
+    port: Port = None,
+    profile: Annotated[str | None, typer.Option(help="Hardware profile (default: detected).")] = None,
+) -> None:
+    """Start what is not running, show it live, stop it at Ctrl-C."""
+    from deployments.up import Plan, run_up
+
+    raise typer.Exit(run_up(Plan(once=once, again=again, tour=tour, port=port, profile=profile)))
+
+
+@app.command()
+def tour(port: Port = None) -> None:
+    """Show, on real processes: eviction, crash, skip, governor."""
+    from deployments.up import run_tour_alone
+
+    raise typer.Exit(run_tour_alone(port))
+
+
+@app.command()
+def down() -> None:
+    """Stop all that `hotdesk up` started, engines included."""
+    from deployments.down import run_down
+
+    raise typer.Exit(run_down(print))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show desk, line, memory and results; needs no server.
+
+    Reads the state folder and the process table only.
+    """
+    from deployments.status import as_json as to_json
+    from deployments.status import snapshot, with_server
+
+    look = with_server(snapshot(now=datetime.now(UTC)))
+    if as_json:
+        print(to_json(look))
+        return
+    from deployments.view import print_status
+
+    print_status(look)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: one row per check, with the remedy.
+
+    Works offline. Exits 1 when a check failed.
+    """
+    from deployments.report import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=as_json))
+
+
+@app.command()
+def env() -> None:
+    """Print what a shell needs: eval "$(hotdesk env)"."""
+    import shlex
+
+    from deployments.environment import client_environment
+    from governor.settings import prepare_home
+
+    for name, value in client_environment(prepare_home()).items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    kind: Annotated[str, typer.Option(help="classify, extract, summarise or write.")],
+    label: Annotated[list[str] | None, typer.Option(help="classify: a possible answer; give it twice or more.")] = None,
+    patience: Annotated[float, typer.Option(help="Seconds to wait in line.", min=1)] = 120.0,
+) -> None:
+    """Send one request to a model and say which, and why.
+
+    The request goes through the router and the desk like any agent's.
+    """
+    from deployments.ask import run_ask
+
+    prompt = sys.stdin.read() if text == "-" else text
+    raise typer.Exit(run_ask(prompt, kind=kind, labels=label or [], patience_seconds=patience))
+
+
+@app.command()
+def bootstrap(port: Port = None) -> None:
+    """Set up the Prefect server in use; safe to repeat.
+
+    Limits, work pool, queues, blocks and every deployment of prefect.yaml.
+    """
+    from deployments.up import run_bootstrap
+
+    run_bootstrap(port)
+
+
+@app.command(hidden=True)
+def fetch() -> None:
+    """Fetch the weights of the embedded model into the state folder."""
+    from deployments.report import run_fetch
+
+    run_fetch()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Which flows a file defines, read from its syntax: no import, so no dependency and no side effect."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from governor.errors import BadInput
+
+
+@dataclass(frozen=True)
+class FlowSignature:
+    """The parameters of one flow. `open_ended` when it takes `**kwargs`."""
+
+    parameters: tuple[str, ...]
+    required: tuple[str, ...]
+    open_ended: bool
+
+
+def flows_in(path: Path) -> dict[str, FlowSignature]:
+    """Every function of the file that is decorated with `@flow`, by name.
+
+    Raises:
+        BadInput: the file cannot be read or is not Python.
+    """
+    try:
+        tree = ast.parse(path.read_text(), filename=str(path))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInput(
+            f"The flow file {path.name} cannot be read: {error}.",
+            means="Nothing was deployed.",
+            remedy="Correct the file and run the command again.",
+        ) from error
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {node.name: _signature(node.args) for node in functions if any(map(_is_flow, node.decorator_list))}
+
+
+def _is_flow(decorator: ast.expr) -> bool:
+    """`@flow`, `@flow(...)`, `@prefect.flow` and so on."""
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")) == "flow"
+
+
+def _signature(arguments: ast.arguments) -> FlowSignature:
+    plain = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args]]
+    required = plain[: len(plain) - len(arguments.defaults)]
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    required += [argument.arg for argument, default in named if default is None]
+    keywords = [argument.arg for argument in arguments.kwonlyargs]
+    return FlowSignature(tuple(plain + keywords), tuple(required), arguments.kwarg is not None)

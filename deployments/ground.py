@@ -1,0 +1,98 @@
+"""What must stand before anybody works: weights, profile, server, bootstrap; then the workers.
+
+Each step says itself on the screen with the seconds since the start, also when it took none.
+"""
+
+from dataclasses import dataclass
+
+from deployments.environment import apply_client_environment
+from deployments.screen import Screen
+from deployments.server import ServerFacts, ensure_server
+from governor.policy.facts import Profile
+from governor.settings import Home
+from governor.state.sessions import remember
+
+PROFILE_KEY = "profile"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A server that is set up, and the profile it was set up for."""
+
+    server: ServerFacts
+    profile: Profile
+
+
+def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Ground:
+    """Fetch, detect, start, set up; each only where it is missing.
+
+    Raises:
+        NotReady, BadInput: from the step that could not be done.
+    """
+    show.say(f"state folder {where.root}")
+    fetch(where, show)
+    profile = find_profile(show)
+    server = ensure_server(where, port, say=show.say)
+    whose = "ours" if server.ours else "not ours: it stays as it is"
+    show.say(f"Prefect server {server.version} at {server.ui_url} ({whose})")
+    apply_client_environment(where, port)
+    set_up(profile, show)
+    close_runs(show)
+    return Ground(server, profile)
+
+
+def set_up(profile: Profile, show: Screen) -> None:
+    """Bootstrap the server; what was created is counted, what had to be put right is named."""
+    from deployments.bootstrap import bootstrap  # imports Prefect, which reads the environment
+
+    done = bootstrap(profile, say=show.say)
+    for change in done.changed:
+        if "was created" not in change:
+            show.say(change)
+    created = sum("was created" in change for change in done.changed)
+    counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
+    show.say(f"server set up: {counts}; {created or 'nothing'} new, {len(done.paused)} deployments paused")
+
+
+def close_runs(show: Screen) -> None:
+    """Close what an earlier `hotdesk up` left behind when it was killed."""
+    from prefect.client.orchestration import get_client
+
+    from deployments.leftovers import close_leftovers
+
+    with get_client(sync_client=True) as client:
+        closed = close_leftovers(client, workers_stopped=False)
+    if closed:
+        show.say(f"{closed} flow runs that were cut off last time are closed")
+
+
+def fetch(where: Home, show: Screen) -> None:
+    """Fetch the weights unless they are there and sound."""
+    from deployments.weights import fetch_weights
+
+    file = fetch_weights(where, show.say)
+    show.say(f"weights {file.name} ready")
+
+
+def start_workforce(where: Home, show: Screen, profile: Profile, *, port: int | None = None) -> frozenset[str]:
+    """Start the workers; returns the names of the services that must live for the fleet to work."""
+    from deployments.worker import start_workers
+
+    rows = start_workers(where, profile, port)
+    show.say("workers " + ", ".join(f"{row.name} (pid {row.pid})" for row in rows))
+    return frozenset(row.name for row in rows)
+
+
+def find_profile(show: Screen) -> Profile:
+    """Detect what this machine carries, remember it for `status`, and say which models that means."""
+    from governor.profile import current_profile
+
+    profile = current_profile()
+    remember(PROFILE_KEY, profile.name)
+    tiers = ", ".join(f"{tier}: {spec.model} ({spec.engine})" for tier, spec in profile.tiers.items())
+    show.say(f"profile {profile.name}; {tiers}")
+    if any(spec.demo for spec in profile.tiers.values()):
+        show.say("demo model, 135M: it shows how everything works; its prose is not to be trusted")
+    for advice in profile.advice:
+        show.say(advice)
+    return profile

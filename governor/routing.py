@@ -1,0 +1,58 @@
+"""What the router may know: the profile, the lines, the residents and the rung, read from the database.
+
+The decision itself is pure and stands in `policy.routing`.
+"""
+
+import statistics
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from governor import residency
+from governor.line import IN_LINE
+from governor.policy.routing import RoutingFacts, RoutingRules
+from governor.profile import current_profile
+from governor.state.models import Slot, Ticket
+from governor.state.sessions import reading
+from governor.tick import current_rung
+
+# Until a line has a history: seconds one seat took on the 2-core machine in a first round.
+FIRST_MEDIAN_SECONDS = 15.0
+HISTORY = 50
+
+
+def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFacts:
+    """What the router may know: the profile, the lines, the residents, the governor's rung."""
+    profile = current_profile()
+    lines = {spec.line for spec in profile.tiers.values()}
+    with reading() as session:
+        rows = session.execute(
+            select(Ticket.line, func.count()).where(Ticket.state.in_(IN_LINE)).group_by(Ticket.line)
+        ).all()
+        seated = session.execute(select(Slot.line, func.count()).where(Slot.state != "free").group_by(Slot.line)).all()
+        inside = residency.held(session, now=now)
+    waiting = dict.fromkeys(lines, 0)
+    for name, count in (*rows, *seated):
+        waiting[name] = waiting.get(name, 0) + count
+    return RoutingFacts(
+        profile=profile,
+        waiting=waiting,
+        median_seconds={name: _median_seat_seconds(name) for name in lines},
+        residents=tuple(inside),
+        rung=current_rung(),
+        rules=rules or RoutingRules(),
+        now=now,
+    )
+
+
+def _median_seat_seconds(name: str) -> float:
+    """Median length of the last seats of a line."""
+    with reading() as session:
+        rows = session.execute(
+            select(Ticket.seated_at, Ticket.ended_at)
+            .where(Ticket.line == name, Ticket.state == "done", Ticket.seated_at.is_not(None))
+            .order_by(Ticket.id.desc())
+            .limit(HISTORY)
+        ).all()
+    spans = [(ended - seated).total_seconds() for seated, ended in rows if ended]
+    return statistics.median(spans) if spans else FIRST_MEDIAN_SECONDS

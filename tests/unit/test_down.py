@@ -1,0 +1,133 @@
+"""Stopping ends what this state folder recorded, and nothing else."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from deployments import down
+from deployments.down import run_down, stop_engines, stop_everything
+from deployments.services import services, start_service
+from governor.processes import Identity, Life, identify, life
+from governor.settings import Home
+from governor.state.models import Resident, Ticket
+from governor.state.sessions import reading, transaction
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+DEAD = Identity("another boot", "", 1, 1)
+
+
+@pytest.fixture
+def bystander() -> Iterator[Identity]:
+    child = subprocess.Popen(SLEEP)
+    yield identify(child.pid)
+    child.kill()
+    child.wait()
+
+
+def test_everything_recorded_is_stopped_and_a_bystander_is_not(hotdesk_home: Home, bystander: Identity) -> None:
+    rows = [start_service(hotdesk_home, name, SLEEP, env={}) for name in ("server", "worker")]
+    said: list[str] = []
+    assert stop_everything(hotdesk_home, said.append) == []
+    assert all(life(row.identity) is Life.DEAD for row in rows if row.identity)
+    assert services(hotdesk_home) == []
+    assert life(bystander) is Life.ALIVE
+    assert said == ["stopping worker", "stopping the server"]
+
+
+def test_only_the_named_services_are_stopped(hotdesk_home: Home) -> None:
+    start_service(hotdesk_home, "server", SLEEP, env={})
+    start_service(hotdesk_home, "worker", SLEEP, env={})
+    stop_everything(hotdesk_home, lambda _text: None, ["worker"])
+    assert [row.name for row in services(hotdesk_home)] == ["server"]
+    stop_everything(hotdesk_home, lambda _text: None)
+
+
+def add_engine(owner: Identity, user: Identity | None) -> int:
+    now = datetime.now(UTC)
+    with transaction() as session:
+        ticket = None
+        if user is not None:
+            ticket = Ticket(
+                uuid="t", line="gpu", agent="a", state="seated", model="m", patience_seconds=1.0, taken_at=now
+            )
+            ticket.identity = user
+            session.add(ticket)
+            session.flush()
+        row = Resident(
+            engine="embedded",
+            model="m",
+            context_tokens=512,
+            line="gpu",
+            state="resident",
+            address="http://127.0.0.1:9",
+            claimed_by=ticket.id if ticket else None,
+            memory_mib=1.0,
+        )
+        row.identity = owner
+        session.add(row)
+        session.flush()
+        return row.id
+
+
+def state_of(resident_id: int) -> str:
+    with reading() as session:
+        return session.get_one(Resident, resident_id).state
+
+
+def test_idle_engine_is_ended_and_its_row_closed(hotdesk_home: Home, bystander: Identity) -> None:
+    row = add_engine(bystander, None)
+    assert stop_engines(lambda _text: None, force=False) == []
+    assert life(bystander) is Life.DEAD
+    assert state_of(row) == "gone"
+
+
+def test_engine_that_a_living_agent_uses_is_ended_by_force_only(hotdesk_home: Home, bystander: Identity) -> None:
+    row = add_engine(bystander, identify())
+    said: list[str] = []
+    assert stop_engines(said.append, force=False) == []
+    assert life(bystander) is Life.ALIVE
+    assert "living agent" in said[0]
+    assert stop_engines(said.append, force=True) == []
+    assert life(bystander) is Life.DEAD
+    assert state_of(row) == "gone"
+
+
+def test_engine_row_of_a_dead_process_is_only_closed(hotdesk_home: Home) -> None:
+    row = add_engine(DEAD, None)
+    said: list[str] = []
+    assert stop_engines(said.append, force=False) == []
+    assert state_of(row) == "gone"
+    assert said == []
+
+
+def test_down_ends_a_foreground_up_first(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys\nfrom deployments.up import Stopped, stop_signals\nfrom deployments.up_lock import up_lock\n"
+        "from governor.settings import home\nimport time\n"
+        "try:\n  with up_lock(home()), stop_signals():\n    print('up', flush=True)\n    time.sleep(60)\n"
+        "except Stopped:\n  print('stopped', flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout and child.stdout.readline() == "up\n"
+    start_service(hotdesk_home, "worker", SLEEP, env={})
+    said: list[str] = []
+    assert run_down(said.append) == 0
+    assert child.communicate(timeout=10)[0] == "stopped\n"
+    assert said[0] == f"stopping hotdesk up (pid {child.pid})"
+    assert said[-1] == "everything is stopped"
+    assert services(hotdesk_home) == []
+
+
+def test_what_cannot_be_stopped_is_named_and_the_status_is_1(
+    hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_service(hotdesk_home, "worker", SLEEP, env={})
+    with monkeypatch.context() as patched:
+        patched.setattr(down, "stop_all", lambda _where, names, **_options: list(names))
+        said: list[str] = []
+        assert run_down(said.append) == 1
+    assert said[-1] == "still running: worker"
+    stop_everything(hotdesk_home, lambda _text: None)

@@ -1,0 +1,130 @@
+"""The door to litellm, against a fake on the loopback address: constraints, errors, retry, deadline."""
+
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from governor import inference
+from governor.errors import BadInput, ModelFailed
+from governor.policy.facts import ModelRequest
+from tests.fakes.openai_wire import BUSY, OVERFLOW, WRONG_KEY, FakeOpenAI, begins_and_hangs, drops, says
+
+SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}
+
+
+def request(**more: Any) -> ModelRequest:
+    return ModelRequest.model_validate({"kind": "write", "prompt": "Say hello.", **more})
+
+
+def ask(fake: FakeOpenAI, *, deadline_seconds: float = 20.0, **more: Any) -> inference.Completion:
+    return inference.complete(request(**more), fake.parameters, deadline_seconds=deadline_seconds)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imported():
+    inference.warm_up()
+
+
+def test_the_pieces_of_a_stream_become_one_completion():
+    with FakeOpenAI(says("Hel", "lo", ".", finish="length")) as fake:
+        said = ask(fake, system="Be brief.", max_tokens=3)
+    assert (said.text, said.finish_reason, said.tokens_in, said.tokens_out) == ("Hello.", "length", 7, 3)
+    assert 0 < said.first_token_seconds <= said.seconds
+    assert [message["role"] for message in fake.bodies[0]["messages"]] == ["system", "user"]
+    assert fake.bodies[0]["max_tokens"] == 3
+    assert fake.bodies[0]["stream"] is True
+
+
+def test_choices_go_out_as_a_grammar_with_room_for_the_longest_label():
+    with FakeOpenAI(says("spam")) as fake:
+        assert ask(fake, choices=("spam", "no spam at all"), max_tokens=1).text == "spam"
+    assert fake.bodies[0]["grammar"] == 'root ::= "spam" | "no spam at all"'
+    assert fake.bodies[0]["max_tokens"] >= len("no spam at all")
+    assert "choices_as" not in fake.bodies[0]
+
+
+def test_choices_of_an_engine_without_grammars_go_out_as_a_schema_and_come_back_plain():
+    with FakeOpenAI(says('"no ', 'spam"')) as fake:
+        parameters = {**fake.parameters, "choices_as": "schema"}
+        said = inference.complete(request(choices=("spam", "no spam")), parameters, deadline_seconds=20)
+    assert said.text == "no spam"
+    assert fake.bodies[0]["response_format"]["json_schema"]["schema"]["enum"] == ["spam", "no spam"]
+
+
+def test_a_schema_goes_out_as_it_is():
+    with FakeOpenAI(says('{"total": "3"}')) as fake:
+        assert json.loads(ask(fake, json_schema=SCHEMA).text) == {"total": "3"}
+    assert fake.bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("label", "literal"),
+    [
+        ("plain", '"plain"'),
+        ('a "b"', '"a \\"b\\""'),
+        ("a\\b", '"a\\\\b"'),
+        ("a\nb", '"a\\U0000000ab"'),
+        ("é", '"é"'),
+    ],
+)
+def test_labels_are_quoted_for_the_grammar(label: str, literal: str):
+    assert inference.choices_grammar((label,)) == f"root ::= {literal}"
+
+
+def test_a_prompt_that_is_too_long_is_bad_input_and_names_the_remedy():
+    with FakeOpenAI(OVERFLOW) as fake, pytest.raises(BadInput, match="lower the agent's caps"):
+        ask(fake)
+    assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(("scene", "retryable"), [(BUSY, True), (WRONG_KEY, False)])
+def test_an_error_answer_says_whether_asking_again_helps(scene: Any, retryable: bool):
+    with FakeOpenAI(scene) as fake, pytest.raises(ModelFailed) as caught:
+        ask(fake)
+    assert caught.value.data["retryable"] is retryable
+    assert caught.value.data["model"] == "fake"
+    assert len(fake.bodies) == 1
+
+
+def test_a_broken_connection_is_tried_once_more():
+    with FakeOpenAI(drops, says("hello")) as fake:
+        assert ask(fake).text == "hello"
+    assert len(fake.bodies) == 2
+
+
+def test_a_connection_that_breaks_twice_is_a_failure():
+    with FakeOpenAI(drops) as fake, pytest.raises(ModelFailed) as caught:
+        ask(fake)
+    assert caught.value.data["retryable"] is True
+    assert len(fake.bodies) == 2
+
+
+def test_past_the_deadline_the_stream_is_closed_so_that_the_engine_stops():
+    with FakeOpenAI(begins_and_hangs) as fake:
+        started = time.monotonic()
+        with pytest.raises(ModelFailed, match="no full answer within") as caught:
+            ask(fake, deadline_seconds=0.5)
+        assert time.monotonic() - started < 3
+        assert fake.client_left.wait(3)
+    assert caught.value.data["retryable"] is True
+
+
+def test_an_engine_that_is_gone_is_not_worth_asking_again():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    parameters = {"model": "openai/fake", "api_base": f"http://127.0.0.1:{port}/v1", "api_key": "k"}
+    with pytest.raises(ModelFailed, match="not there any more") as caught:
+        inference.complete(request(), parameters, deadline_seconds=20)
+    assert caught.value.data["retryable"] is False
+
+
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeOpenAI(says("hello")) as fake:
+        assert ask(fake).text == "hello"
