@@ -1,6 +1,7 @@
 """The router's policy as a Prefect Block, and the one call an agent makes: ask for a kind of work."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from blocks.document import load_or_default
 from governor.asking import Ask, Asked, ask_all
 from governor.policy.facts import ModelRequest, Quality
+from governor.policy.routing import RoutingRules
 
 
 class ModelRouter(Block):
@@ -25,6 +27,9 @@ class ModelRouter(Block):
     always_quick: bool = Field(
         default=False, description="Prefer the small CPU model for everything, for instance while you need the GPU."
     )
+
+    allow_gpu: bool = Field(default=True, description="Off: no agent stands in the line of the heavy model.")
+    allow_cpu: bool = Field(default=True, description="Off: no agent stands in the line of the small CPU model.")
 
     def ask_all(
         self,
@@ -48,13 +53,14 @@ class ModelRouter(Block):
             LeftLine: patience ran out. DoesNotFit: no tier serves this here, with every refusal.
             NotReady, ModelFailed, BadInput: what the last candidate said.
         """
-        batch = [Ask(self._asked_for(ask.request, due_at), ask.check) for ask in asks]
+        batch = [replace(ask, request=self._asked_for(ask.request, due_at)) for ask in asks]
         return ask_all(
             batch,
             agent=agent,
             patience_seconds=self.patience_seconds if patience_seconds is None else patience_seconds,
             flow_run_id=flow_run_id,
             due_at=due_at,
+            rules=RoutingRules(allow_gpu=self.allow_gpu, allow_cpu=self.allow_cpu),
         )
 
     def _asked_for(self, request: ModelRequest, due_at: datetime | None) -> ModelRequest:
