@@ -166,6 +166,8 @@ def _ours(where: Home) -> dict[str, str]:
     return {
         "HOTDESK_HOME": str(where.root),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "hotdesk",
+        # Our events outside of a flow run (the desk in a terminal) have no run to be sent to.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # Results are data of agents: the default, pickle, runs code when it is read.
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",

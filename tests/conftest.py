@@ -1,8 +1,12 @@
-"""Shared fixtures: a state folder of its own for every test that touches one."""
+"""Shared fixtures: a state folder for each test, the real weights, and one real Prefect server a session."""
 
+import os
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from governor.settings import Home, prepare_home
@@ -21,7 +25,90 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def hotdesk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def hotdesk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A prepared state folder; HOTDESK_HOME points at it for this test and its children."""
     monkeypatch.setenv("HOTDESK_HOME", str(tmp_path / "home"))
-    yield prepare_home()
+    return prepare_home()
+
+
+@pytest.fixture(scope="session")
+def weights_file() -> Path:
+    """The shipped weights: `HOTDESK_TEST_WEIGHTS`, else fetched once into the user's cache folder."""
+    named = os.environ.get("HOTDESK_TEST_WEIGHTS")
+    if named:
+        return Path(named).resolve(strict=True)
+    from deployments.weights import fetch_weights
+
+    cache = Home(platformdirs.user_cache_path("hotdesk", appauthor=False))
+    cache.weights.mkdir(parents=True, exist_ok=True)
+    return fetch_weights(cache)
+
+
+@pytest.fixture
+def weights_home(hotdesk_home: Home, weights_file: Path) -> Home:
+    """A state folder with the weights in it, as a link: replace the file to spoil it, never write to it."""
+    (hotdesk_home.weights / weights_file.name).symlink_to(weights_file)
+    return hotdesk_home
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory, weights_file: Path) -> Iterator[Home]:
+    """A real Prefect server with limits, pool, blocks and deployments, in a state folder of its own."""
+    where = Home(tmp_path_factory.mktemp("server") / "home")
+    with at_home(where):
+        prepare_home()
+        (where.weights / weights_file.name).symlink_to(weights_file)
+        from deployments.server import ensure_server
+
+        ensure_server(where, free_port())
+        try:
+            with talking_to(where):
+                from deployments.bootstrap import bootstrap
+                from governor.profile import current_profile
+
+                bootstrap(current_profile())
+            yield where
+        finally:
+            from deployments.down import stop_everything
+            from deployments.services import services
+
+            with talking_to(where):
+                left = stop_everything(where, lambda _text: None, [row.name for row in services(where)])
+            assert left == [], left
+
+
+@pytest.fixture
+def fleet_server(running_server: Home) -> Iterator[Home]:
+    """The session's server; this test and its children talk to it."""
+    with at_home(running_server), talking_to(running_server):
+        yield running_server
+
+
+@contextmanager
+def at_home(where: Home) -> Iterator[None]:
+    """HOTDESK_HOME points at `where` inside the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOTDESK_HOME", str(where.root))
+        yield
+
+
+@contextmanager
+def talking_to(where: Home) -> Iterator[None]:
+    """The server's environment for children, and as settings for this process, which imported Prefect before."""
+    from prefect.context import SettingsContext, get_settings_context
+    from prefect.settings import Settings
+
+    from deployments.environment import client_environment
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in client_environment(where).items():
+            patch.setenv(name, value)
+        with SettingsContext(profile=get_settings_context().profile, settings=Settings()):
+            yield

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from sqlalchemy import select
 
 from governor.desk import desk
@@ -91,15 +93,15 @@ def test_waiting_past_ones_patience_leaves_the_line_with_the_reason(tiny: ModelS
 
 
 @pytest.mark.parametrize("broken", [{"active": False}, {"limit": 2}])
-def test_the_desk_refuses_to_run_ungated(tiny: ModelSpec, broken: dict[str, object]):
+def test_the_desk_refuses_to_run_ungated(tiny: ModelSpec, broken: dict[str, Any]):
     with PrefectLimit(tiny.line) as limit:
-        path = f"/v2/concurrency_limits/{tiny.line}"
-        limit.client.request("PATCH", path, json=broken)
+        limit.client.update_global_concurrency_limit(tiny.line, GlobalConcurrencyLimitUpdate(**broken))
         try:
             with pytest.raises(NotReady, match="limit"), desk(tiny, errand(tiny, "digest/ungated")):
                 pass
         finally:
-            limit.client.request("PATCH", path, json={"active": True, "limit": 1})
+            right = GlobalConcurrencyLimitUpdate(active=True, limit=1)
+            limit.client.update_global_concurrency_limit(tiny.line, right)
     with reading() as session:
         assert session.get_one(Slot, (tiny.line, 0)).state == "free"
 
