@@ -106,13 +106,10 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def env() -> None:
     """Print what a shell needs: eval "$(hotdesk env)"."""
-    import shlex
-
-    from deployments.environment import client_environment
+    from deployments.environment import client_environment, shell_lines
     from governor.settings import prepare_home
 
-    for name, value in client_environment(prepare_home()).items():
-        print(f"export {name}={shlex.quote(value)}")
+    print("\n".join(shell_lines(client_environment(prepare_home()))))
 
 
 @app.command()

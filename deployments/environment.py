@@ -6,6 +6,8 @@ environment before. Starting and checking the server is left to `deployments.ser
 
 import os
 import secrets
+import shlex
+import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -153,6 +155,13 @@ def client_environment(where: Home | None = None, port: int | None = None) -> di
     if url is None:
         return server_environment(where, own_port(where, port))
     return {**_ours(where), "PREFECT_API_URL": url}
+
+
+def shell_lines(found: dict[str, str]) -> list[str]:
+    """The same as lines that a POSIX shell can `eval`; `hotdesk` and `prefect` are put on its PATH."""
+    programs = shlex.quote(str(Path(sys.executable).parent))
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
+    return [f'case ":$PATH:" in *:{programs}:*) ;; *) export PATH={programs}:"$PATH" ;; esac', *exports]
 
 
 def apply_client_environment(where: Home | None = None, port: int | None = None) -> dict[str, str]:

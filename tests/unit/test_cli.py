@@ -119,7 +119,7 @@ def test_env_prints_lines_that_a_shell_can_read(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HOTDESK_HOME", str(awkward))
     done = hotdesk("env")
     assert done.exit_code == 0
-    assert all(line.startswith("export ") for line in done.stdout.splitlines())
+    assert all(line.startswith(("export ", "case ")) for line in done.stdout.splitlines())
     script = done.stdout + 'printf %s "$HOTDESK_HOME"'
     read = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=20, check=True, env={})
     assert read.stdout == str(awkward)
