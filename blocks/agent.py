@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import runtime
 from prefect.client.schemas.objects import State
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
 from blocks.router import current_router
@@ -110,7 +110,7 @@ class Run:
 @contextmanager
 def agent(*, patience_seconds: float | None = None, due_at: datetime | None = None) -> Iterator[Run]:
     """Record a run from its first line to its end; every way out leaves a state and a reason."""
-    tags = set(runtime.flow_run.tags or [])
+    tags = set(flow_run.tags or [])
     run = _begin(tags, patience_seconds, due_at)
     try:
         yield run
@@ -125,12 +125,12 @@ def agent(*, patience_seconds: float | None = None, due_at: datetime | None = No
 
 def agent_name() -> str:
     """`flow/deployment`, as in `prefect deployment run`; a run by hand is `flow/by-hand`."""
-    flow_name = (runtime.flow_run.flow_name or "agent").replace("_", "-")
-    return f"{flow_name}/{runtime.deployment.name or 'by-hand'}"
+    flow_name = (flow_run.flow_name or "agent").replace("_", "-")
+    return f"{flow_name}/{deployment.name or 'by-hand'}"
 
 
 def _begin(tags: set[str], patience_seconds: float | None, due_at: datetime | None) -> Run:
-    flow_run_id = runtime.flow_run.id
+    flow_run_id = flow_run.id
     record = AgentRun(
         flow_run_id=str(flow_run_id) if flow_run_id else None,
         agent=agent_name(),

@@ -142,7 +142,7 @@ def read_documents(source: str, *, max_items: int) -> list[Item]:
     return [Item(id=p.name, title=p.stem, text=read_text(str(p))) for p in paths[:max_items]]
 
 
-def _messages(folder: "mailbox.Mailbox[Message]", path: Path) -> Iterable[tuple[str, Message]]:
+def _messages(folder: mailbox.Maildir | mailbox.mbox, path: Path) -> Iterable[tuple[str, Message]]:
     if isinstance(folder, mailbox.Maildir):
         files = sorted(p for part in ("cur", "new") for p in (path / part).glob("*") if p.is_file())
         return [(p.name, mailbox.MaildirMessage(p.read_bytes()[:MAX_BYTES])) for p in files]

@@ -6,8 +6,8 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from prefect import runtime
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from governor.asking import Answer
 from governor.settings import home
@@ -30,7 +30,7 @@ def write_output(agent: str, title: str, markdown: str, *, capped: bool, now: da
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     Path(draft).replace(path)
-    if runtime.flow_run.id:
+    if flow_run.id:
         create_markdown_artifact(key=slug(agent), markdown=text, description=f"{agent}: {path.name}")
     return path
 

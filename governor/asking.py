@@ -94,12 +94,14 @@ def ask_all(
         raise _no_route(route)
     inference.warm_up()
     failure: HotdeskError | None = None
+    ends = time.monotonic() + patience_seconds  # one patience, however many candidates
     for candidate in route.candidates:
-        errand = Errand(candidate.spec.line, agent, candidate.spec.model, patience_seconds, due_at, flow_run_id)
+        patience = max(0.0, ends - time.monotonic())
+        errand = Errand(candidate.spec.line, agent, candidate.spec.model, patience, due_at, flow_run_id)
         try:
             return _serve(asks, candidate, errand, route)
-        except (DoesNotFit, ModelFailed, NotReady) as error:
-            if isinstance(error, NotReady) and "engine" not in error.data:
+        except (DoesNotFit, ModelFailed, NotReady, BadInput) as error:
+            if isinstance(error, NotReady | BadInput) and "engine" not in error.data:
                 raise
             log_event("route_failed", holder=agent, tier=candidate.tier, why=error.happened)
             failure = error

@@ -78,24 +78,38 @@ def desk(spec: ModelSpec, errand: line.Errand, *, budget_seconds: float = 600.0)
     with PrefectLimit(errand.line) as limit:
         limit.check(slots)
         ticket = line.take(errand, now=_now())
-        log_event("ticket_taken", ticket=ticket.id, holder=errand.agent, tier=errand.line)
+        claim = renewal = None
         try:
             claim = _wait_for_turn(ticket, errand, limit, budget_seconds)
-        except BaseException:
-            line.leave(ticket.id, "left before its turn", now=_now())
-            raise
-        waited = time.monotonic() - started
-        log_event("seated", ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=waited, fence=claim.fence)
-        renewal = Renewal(limit, claim.lease_id)
-        try:
+            renewal = Renewal(limit, claim.lease_id)
+            waited = time.monotonic() - started
+            _say("seated", ticket, errand, waited, fence=claim.fence)
             with residency.resident(spec, ticket.id) as loaded:
                 yield Seat(ticket.id, errand.line, claim.index, claim.fence, waited, spec, loaded, renewal)
         finally:
+            _rise(ticket, errand, claim, renewal, limit)
+            _say("stood_up" if claim else "left", ticket, errand, time.monotonic() - started)
+
+
+def _rise(
+    ticket: Ticket, errand: line.Errand, claim: Claim | None, renewal: Renewal | None, limit: PrefectLimit
+) -> None:
+    """Undo whatever was reached; each step is tried also when the one before it was interrupted."""
+    try:
+        if renewal is not None:
             renewal.stop()
-            _stand_up(errand, claim, limit)
-            log_event(
-                "stood_up", ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=time.monotonic() - started
-            )
+    finally:
+        if claim is None:
+            line.leave(ticket.id, "left before its turn", now=_now())
+        elif line.begin_release(errand.line, claim.index, claim.fence) is not None:
+            try:
+                limit.release(claim.lease_id)
+            finally:
+                line.finish_release(errand.line, claim.index, claim.fence, now=_now())
+
+
+def _say(event: str, ticket: Ticket, errand: line.Errand, seconds: float, **facts: int) -> None:
+    log_event(event, ticket=ticket.id, holder=errand.agent, tier=errand.line, seconds=seconds, **facts)
 
 
 def _now() -> datetime:
@@ -118,8 +132,9 @@ def _wait_for_turn(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, bud
                     clear_dead(errand.line, limit)
                 elif view.place == 1 and view.free_slot is not None and (claim := asking.once(view.free_slot)):
                     return claim
-                if now - start >= errand.patience_seconds:
-                    raise _left(ticket, errand, view, now - start, "its patience ran out")
+                waited = time.monotonic() - start
+                if waited >= errand.patience_seconds:
+                    raise _left(ticket, errand, view, waited, "its patience ran out")
             time.sleep(POLL_SECONDS)
     finally:
         watch.close()
@@ -155,46 +170,54 @@ class _Asking:
 
 
 def _ask(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, index: int, budget_seconds: float) -> Claim | None:
-    """Claim the row, then ask Prefect; a lost answer is looked up before the claim is given back."""
+    """Claim the row, then ask Prefect once the gate is right.
+
+    A refusal may be our own lost answer, so the lease files are looked at then too.
+    """
     if not line.begin_asking(ticket.id, errand.line, index):
         return None
-    lease_id: str | None = None
+    lease_id, claim = None, None
     try:
-        lease_id = limit.ask(ticket.uuid)
+        limit.check(current_profile().slots[errand.line])
+        lease_id = limit.ask(ticket.uuid) or _found_again(ticket, limit)
         if lease_id is not None:
             fence = line.grant(
                 ticket.id, errand.line, index, lease_id=lease_id, budget_seconds=budget_seconds, now=_now()
             )
-            if fence:
-                return Claim(index, fence, lease_id)
-            limit.release(lease_id)
-    except BaseException:
+            claim = Claim(index, fence, lease_id) if fence else None
+        return claim
+    finally:
+        if claim is None:
+            _take_back(ticket, errand, limit, index, lease_id)
+
+
+def _found_again(ticket: Ticket, limit: PrefectLimit) -> str | None:
+    lease_id = find_lost(ticket.uuid)
+    return lease_id if lease_id is not None and limit.renew(lease_id) else None
+
+
+def _take_back(ticket: Ticket, errand: line.Errand, limit: PrefectLimit, index: int, lease_id: str | None) -> None:
+    """No seat came of it, or its grant was interrupted: give back the lease and the slot, keep the place."""
+    try:
         lease_id = lease_id or find_lost(ticket.uuid)
         if lease_id is not None:
             limit.release(lease_id)
+    finally:
         line.withdraw(ticket.id, errand.line, index)
-        raise
-    line.withdraw(ticket.id, errand.line, index)
-    return None
 
 
 def clear_dead(name: str, limit: PrefectLimit) -> int:
     """Reap a line and give the leases of the dead back; returns how many slots were freed."""
     freed = line.reap(name, now=_now())
     for slot in freed:
-        lease_id = slot.lease_id or (slot.ticket_uuid and find_lost(slot.ticket_uuid))
-        if lease_id:
-            limit.release(lease_id)
-        line.finish_release(name, slot.index, slot.fence, now=_now())
+        try:
+            lease_id = slot.lease_id or (slot.ticket_uuid and find_lost(slot.ticket_uuid))
+            if lease_id:
+                limit.release(lease_id)
+        finally:
+            line.finish_release(name, slot.index, slot.fence, now=_now())
         log_event("reaped", ticket=slot.ticket_id, tier=name, fence=slot.fence, level=logging.WARNING)
     return len(freed)
-
-
-def _stand_up(errand: line.Errand, claim: Claim, limit: PrefectLimit) -> None:
-    if line.begin_release(errand.line, claim.index, claim.fence) is None:
-        return
-    limit.release(claim.lease_id)
-    line.finish_release(errand.line, claim.index, claim.fence, now=_now())
 
 
 def _left(ticket: Ticket, errand: line.Errand, view: line.View, waited: float, why: str) -> LeftLine:

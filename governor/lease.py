@@ -8,6 +8,7 @@ Prefect.
 import json
 import logging
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,15 +18,17 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from governor.errors import NotReady
 from governor.events import log_event
 from governor.settings import home
 
-# Prefect's least: its server refuses a lease under 60 s. Three renewals fit into one.
+# Prefect's least: its server refuses a lease under 60 s. Three renewals fit into one, with one to spare.
 LEASE_SECONDS = 60.0
-RENEW_EVERY_SECONDS = 20.0
+RENEW_EVERY_SECONDS = 15.0
+# An answer takes 10 ms (measured); a busy server some seconds. Prefect's default is a minute.
+REQUEST_SECONDS = 10.0
 LOCKED = 423
 UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError)
 
@@ -40,7 +43,10 @@ class PrefectLimit:
 
     def __enter__(self) -> Self:
         try:
-            self._client = get_client(sync_client=True).__enter__()
+            # The client's own retries re-send a POST whose answer was lost: refused because of oneself, or
+            # released twice at once. They also take minutes, while the whole line waits.
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}):
+                self._client = get_client(sync_client=True).__enter__()
         except UNREACHABLE as error:
             raise self._unreachable(error) from error
         return self
@@ -65,7 +71,8 @@ class PrefectLimit:
             NotReady: the limit is missing, inactive or of another size than the profile's `slots`.
         """
         try:
-            limit = self.client.read_global_concurrency_limit_by_name(self.line)
+            with self._busy, _once():
+                limit = self.client.read_global_concurrency_limit_by_name(self.line)
         except ObjectNotFound as error:
             raise self._ungated("does not exist") from error
         except UNREACHABLE as error:
@@ -83,7 +90,7 @@ class PrefectLimit:
         """
         holder = ConcurrencyLeaseHolder(type="task_run", id=UUID(ticket_uuid))
         try:
-            with self._busy, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            with self._busy, _once():
                 answer = self.client.increment_concurrency_slots_with_lease(
                     [self.line], 1, "concurrency", LEASE_SECONDS, holder
                 )
@@ -101,7 +108,7 @@ class PrefectLimit:
         A server that does not answer is no proof of loss: the lease lives on its disk.
         """
         try:
-            with self._busy:
+            with self._busy, _once():
                 self.client.renew_concurrency_lease(UUID(lease_id), LEASE_SECONDS)
         except (ObjectNotFound, PrefectHTTPStatusError) as error:
             code = error.response.status_code if isinstance(error, PrefectHTTPStatusError) else httpx.codes.NOT_FOUND
@@ -113,7 +120,7 @@ class PrefectLimit:
     def release(self, lease_id: str) -> None:
         """Give the slot back by lease id. An unanswered release is left to the lease's own end (60 s)."""
         try:
-            with self._busy:
+            with self._busy, _once():
                 self.client.release_concurrency_slots_with_lease(UUID(lease_id))
         except (ObjectNotFound, *UNREACHABLE) as error:
             log_event("release_unanswered", level=logging.WARNING, lease=lease_id, why=type(error).__name__)
@@ -133,6 +140,11 @@ class PrefectLimit:
             remedy='Start it with `hotdesk up`, or check `eval "$(hotdesk env)"` in this shell.',
             line=self.line,
         )
+
+
+def _once() -> AbstractContextManager[object]:
+    """Send each request once: retries are ours to decide."""
+    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
 
 
 def find_lost(ticket_uuid: str, folder: Path | None = None) -> str | None:
@@ -168,4 +180,4 @@ class Renewal:
     def stop(self) -> None:
         """Stop and join, so that no renewal is in flight when the lease is released."""
         self._stop.set()
-        self._thread.join(timeout=RENEW_EVERY_SECONDS)
+        self._thread.join(timeout=2 * REQUEST_SECONDS)

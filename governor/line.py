@@ -18,6 +18,7 @@ from governor.state.sessions import reading, transaction
 
 IN_LINE = ("waiting", "asking")
 LIVE = ("waiting", "asking", "seated")
+IDLE_SLOT = ("free", "retired")
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,21 @@ class Freed:
 
 
 def ensure_slots(line: str, count: int) -> None:
-    """Make the slot rows of a line; surplus free rows go, a busy one stays until it is free."""
+    """Make the slot rows of a line. Surplus rows are retired once free and never deleted: fences never fall."""
+    with reading() as session:
+        have = session.scalars(select(Slot).where(Slot.line == line)).all()
+    if {slot.index for slot in have if slot.state != "retired"} == set(range(count)):
+        return
     with transaction() as session:
-        have = {slot.index: slot for slot in session.scalars(select(Slot).where(Slot.line == line))}
         for index in range(count):
-            if index not in have:
+            slot = session.get(Slot, (line, index))
+            if slot is None:
                 session.add(Slot(line=line, index=index))
-        for index, slot in have.items():
-            if index >= count and slot.state == "free":
-                session.delete(slot)
+            elif slot.state == "retired":
+                slot.state = "free"
+        surplus = select(Slot).where(Slot.line == line, Slot.index >= count, Slot.state == "free")
+        for slot in session.scalars(surplus):
+            slot.state = "retired"
 
 
 def take(errand: Errand, *, now: datetime) -> Ticket:
@@ -88,7 +95,9 @@ def look(ticket_id: int, line: str) -> View:
     """Where the ticket stands now. Changes nothing."""
     with reading() as session:
         tickets = session.scalars(select(Ticket).where(Ticket.line == line, Ticket.state.in_(IN_LINE))).all()
-        slots = session.scalars(select(Slot).where(Slot.line == line).order_by(Slot.index)).all()
+        slots = session.scalars(
+            select(Slot).where(Slot.line == line, Slot.state != "retired").order_by(Slot.index)
+        ).all()
         holder = next((_name(session, slot) for slot in slots if slot.state != "free"), None)
     free = next((slot.index for slot in slots if slot.state == "free"), None)
     dead = tuple(slot.index for slot in slots if slot.state != "free" and _dead(slot))
@@ -110,13 +119,13 @@ def begin_asking(ticket_id: int, line: str, index: int) -> bool:
 
 
 def withdraw(ticket_id: int, line: str, index: int) -> None:
-    """Prefect said no: give the slot back and stay in line at the same place."""
+    """No seat came of the claim: give the slot back and stay in line at the same place."""
     with transaction() as session:
         slot = session.get_one(Slot, (line, index))
-        if slot.ticket_id == ticket_id and slot.state == "asking":
+        if slot.ticket_id == ticket_id and slot.state in ("asking", "held"):
             _empty(slot)
         ticket = session.get_one(Ticket, ticket_id)
-        if ticket.state == "asking":
+        if ticket.state in ("asking", "seated"):
             ticket.state = "waiting"
 
 
@@ -182,7 +191,7 @@ def reap(line: str, *, now: datetime) -> list[Freed]:
         for ticket in session.scalars(select(Ticket).where(Ticket.line == line, Ticket.state.in_(IN_LINE))):
             if _dead(ticket):
                 ticket.state, ticket.reason, ticket.ended_at = "reaped", "its process died in line", now
-        for slot in session.scalars(select(Slot).where(Slot.line == line, Slot.state != "free")):
+        for slot in session.scalars(select(Slot).where(Slot.line == line, Slot.state.not_in(IDLE_SLOT))):
             if _dead(slot):
                 freed.append(_free_dead(session, slot, now))
     return freed

@@ -91,17 +91,20 @@ def life(identity: Identity) -> Life:
 
 
 def end(identity: Identity, *, grace_seconds: float = 10.0, group: bool = False) -> bool:
-    """SIGTERM, wait, SIGKILL, wait; True once the process is dead. `group` signals its process group.
+    """SIGTERM, wait, SIGKILL, wait; True once the process is proven dead. `group` signals its process group.
 
-    The identity is compared before every signal, so a pid that was reused is never touched.
+    The identity is compared before every signal, so a pid that was reused is never touched, nor one
+    that cannot be judged from here (another pid namespace): that one is not called dead either.
     """
     for sign, wait_seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
-        if life(identity) is Life.DEAD:
-            return True
+        if (known := life(identity)) is not Life.ALIVE:
+            return known is Life.DEAD
         try:
             (os.killpg if group else os.kill)(identity.pid, sign)
         except ProcessLookupError:
             return True
+        except PermissionError:
+            return False
         if wait_dead(identity, wait_seconds):
             return True
     return False

@@ -6,6 +6,7 @@ The choice of who leaves is `policy.residency`; how an engine loads is `governor
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from sqlalchemy import select, update
@@ -17,7 +18,7 @@ from governor.errors import DoesNotFit, HotdeskError, ModelFailed
 from governor.events import log_event
 from governor.policy.facts import Held, ModelSpec
 from governor.policy.residency import make_room
-from governor.processes import Life, life
+from governor.processes import Identity, Life, identify, life
 from governor.profile import current_profile
 from governor.state.models import Resident, Ticket
 from governor.state.sessions import reading, recall, transaction
@@ -26,8 +27,9 @@ IN_MEMORY = ("loading", "resident", "unloading")
 LIVE_TICKETS = ("asking", "seated")
 # A client that died leaves its engine slot within 0.34 s when it streamed (measured); 0.5 s is the bound.
 QUIET_WITHIN_SECONDS = 0.5
-# One eviction each time round: more rounds than residents could ever be there means a loop.
-ADMISSION_ROUNDS = 8
+# Somebody else's eviction is waited for: SIGTERM takes 0.04 s, SIGKILL comes after 10 s, Ollama has 10 s.
+ADMISSION_SECONDS = 30.0
+ADMISSION_PAUSE_SECONDS = 0.25
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def unload_idle(resident_id: int, *, reason: str) -> bool:
         row = session.get(Resident, resident_id)
         if row is None or row.state != "resident" or _busy(session, row):
             return False
-        row.state = "unloading"
+        _claim_unload(row)
     return _unload(row, reason)
 
 
@@ -64,12 +66,25 @@ def sweep(*, now: datetime) -> int:
     """Close the rows whose engine process is gone and finish what a dead process left half done."""
     with transaction() as session:
         rows = session.scalars(select(Resident).where(Resident.state.in_(IN_MEMORY))).all()
-        stuck = [row for row in rows if row.state != "resident" and not _busy(session, row) and not _gone(row)]
-        closed = [row for row in rows if _gone(row) or (row.address is None and row in stuck)]
+        stuck = [row for row in rows if not _gone(row) and _left_half_done(session, row)]
+        closed = [row for row in rows if _gone(row) or (row in stuck and row.address is None)]
         for row in closed:
             row.state, row.ended_at, row.reason = "gone", now, "its engine process was gone"
-    left = [row for row in stuck if row not in closed]
-    return len(closed) + sum(_unload(row, "left half unloaded by a process that died") for row in left)
+        left = [row for row in stuck if row not in closed]
+        for row in left:
+            _claim_unload(row)
+    return len(closed) + sum(_unload(row, "left half done by a process that died") for row in left)
+
+
+def _left_half_done(session: Session, row: Resident) -> bool:
+    """Loading for a ticket that is over, or being unloaded by a process that is dead."""
+    if row.state == "unloading":
+        return row.unloader is None or life(Identity(**row.unloader)) is Life.DEAD
+    return row.state == "loading" and not _busy(session, row)
+
+
+def _claim_unload(row: Resident) -> None:
+    row.state, row.unloader = "unloading", asdict(identify())
 
 
 def as_loaded(row: Resident) -> Loaded:
@@ -94,6 +109,8 @@ def _find(spec: ModelSpec, ticket_id: int) -> tuple[Resident, Loaded] | None:
     loaded = as_loaded(row)
     if engine(spec.engine).alive(loaded, spec.model) and _quiet(spec, loaded):
         return row, loaded
+    with transaction() as session:
+        _claim_unload(session.get_one(Resident, row.id))
     _unload(row, "it did not answer, or was still busy with a request of somebody who is gone")
     return None
 
@@ -109,28 +126,31 @@ def _quiet(spec: ModelSpec, loaded: Loaded) -> bool:
 
 def _admit(spec: ModelSpec, ticket_id: int) -> tuple[Resident, Loaded]:
     """Make room, reserve the memory in the transaction that finds it, then load."""
-    for _ in range(ADMISSION_ROUNDS):
+    deadline = time.monotonic() + ADMISSION_SECONDS
+    while time.monotonic() < deadline:
         row, leaving = _reserve(spec, ticket_id)
         if row is not None:
             return row, _load(spec, row)
         for victim in leaving:
             _unload(victim, f"to make room for {spec.model} at {spec.context_tokens} tokens")
-    raise _no_room(spec, "the models in memory are all in use")
+        if not leaving:
+            time.sleep(ADMISSION_PAUSE_SECONDS)
+    raise _no_room(spec, "a model that leaves has not given its memory back")
 
 
 def _reserve(spec: ModelSpec, ticket_id: int) -> tuple[Resident | None, Sequence[Resident]]:
-    """Either a new `loading` row, or the rows claimed for eviction."""
+    """A new `loading` row, or the rows claimed for eviction, or neither while others are still leaving."""
     now = datetime.now(UTC)
     sweep(now=now)
     with transaction() as session:
-        budget = memory_budget_mib()
-        decision = make_room(held(session, now=now), need_mib=spec.expected_mib, budget_mib=budget)
-        if not decision.fits:
-            raise _no_room(spec, decision.reason)
-        if decision.evict:
-            victims = [session.get_one(Resident, i) for i in decision.evict]
-            for victim in victims:
-                victim.state = "unloading"
+        inside = held(session, now=now)
+        room = make_room(inside, need_mib=spec.expected_mib, budget_mib=memory_budget_mib())
+        victims = [session.get_one(Resident, i) for i in room.evict]
+        if not room.fits and not _anybody_leaves(session):
+            raise _no_room(spec, room.reason)
+        for victim in victims:
+            _claim_unload(victim)
+        if victims or not room.fits:
             return None, victims
         row = Resident(
             engine=spec.engine,
@@ -144,6 +164,10 @@ def _reserve(spec: ModelSpec, ticket_id: int) -> tuple[Resident | None, Sequence
     return row, ()
 
 
+def _anybody_leaves(session: Session) -> bool:
+    return session.scalars(select(Resident.id).where(Resident.state == "unloading").limit(1)).first() is not None
+
+
 def memory_budget_mib() -> float:
     """What all models together may take: the profile's budget, or a smaller one set for this folder."""
     budget = current_profile().memory_budget_mib
@@ -152,24 +176,34 @@ def memory_budget_mib() -> float:
 
 
 def _load(spec: ModelSpec, row: Resident) -> Loaded:
+    """Load; the engine's process is in the row before it may outlive this one."""
     started = time.monotonic()
+
+    def record(loaded: Loaded) -> None:
+        _record(row.id, loaded, spec, time.monotonic() - started)
+
     try:
-        loaded = engine(spec.engine).load(spec)
-    except HotdeskError as error:
-        _close(row, f"load failed: {error.happened}")
-        raise
-    except BaseException:
-        _close(row, "load was interrupted")
+        loaded = engine(spec.engine).load(spec, record=record)
+    except BaseException as error:
+        _close(row, f"load failed: {error.happened if isinstance(error, HotdeskError) else 'it was interrupted'}")
         raise
     seconds = time.monotonic() - started
-    with transaction() as session:
-        stored = session.get_one(Resident, row.id)
-        stored.state, stored.address, stored.api_key = "resident", loaded.address, loaded.api_key
-        stored.identity, stored.memory_mib = loaded.identity, loaded.memory_mib or spec.expected_mib
-        stored.load_seconds, stored.loaded_at = seconds, datetime.now(UTC)
-        stored.last_used_at = stored.loaded_at
     log_event("loaded", tier=spec.line, seconds=seconds, model=spec.model, context=spec.context_tokens)
     return loaded
+
+
+def _record(row_id: int, loaded: Loaded, spec: ModelSpec, seconds: float) -> None:
+    now = datetime.now(UTC)
+    with transaction() as session:
+        row = session.get_one(Resident, row_id)
+        row.state, row.address, row.api_key, row.identity = (
+            "resident",
+            loaded.address,
+            loaded.api_key,
+            loaded.identity,
+        )
+        row.memory_mib = loaded.memory_mib or spec.expected_mib
+        row.load_seconds, row.loaded_at, row.last_used_at = seconds, now, now
 
 
 def _unload(row: Resident, reason: str) -> bool:
@@ -201,9 +235,11 @@ def _let_go(row: Resident, ticket_id: int) -> None:
 
 
 def _busy(session: Session, row: Resident) -> bool:
-    """In use means claimed by a ticket that still sits at a desk."""
+    """In use means claimed by a ticket that still sits at a desk, in a process not proven dead."""
     ticket = session.get(Ticket, row.claimed_by) if row.claimed_by else None
-    return ticket is not None and ticket.state in LIVE_TICKETS
+    if ticket is None or ticket.state not in LIVE_TICKETS:
+        return False
+    return ticket.identity is None or life(ticket.identity) is not Life.DEAD
 
 
 def _gone(row: Resident) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from governor import residency
-from governor.line import IN_LINE
+from governor.line import IDLE_SLOT, IN_LINE
 from governor.policy.routing import RoutingFacts, RoutingRules
 from governor.profile import current_profile
 from governor.state.models import Slot, Ticket
@@ -29,7 +29,9 @@ def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFac
         rows = session.execute(
             select(Ticket.line, func.count()).where(Ticket.state.in_(IN_LINE)).group_by(Ticket.line)
         ).all()
-        seated = session.execute(select(Slot.line, func.count()).where(Slot.state != "free").group_by(Slot.line)).all()
+        seated = session.execute(
+            select(Slot.line, func.count()).where(Slot.state.not_in(IDLE_SLOT)).group_by(Slot.line)
+        ).all()
         inside = residency.held(session, now=now)
     waiting = dict.fromkeys(lines, 0)
     for name, count in (*rows, *seated):

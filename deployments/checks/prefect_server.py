@@ -15,6 +15,7 @@ from deployments.environment import is_loopback
 from deployments.server import ServerFacts
 from deployments.services import running
 from governor.errors import NotReady
+from governor.line import IDLE_SLOT
 from governor.profile import current_profile
 from governor.settings import Home
 from governor.state.models import Slot
@@ -103,5 +104,5 @@ def _live_slots(where: Home, line: str) -> int:
     if not where.database.exists():
         return 0
     with reading(where.database) as session:
-        wanted = select(func.count()).select_from(Slot).where(Slot.line == line, Slot.state != "free")
+        wanted = select(func.count()).select_from(Slot).where(Slot.line == line, Slot.state.not_in(IDLE_SLOT))
         return session.scalar(wanted) or 0

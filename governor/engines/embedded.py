@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from governor.engines.embedded_child import KEEP
-from governor.engines.protocol import Loaded
+from governor.engines.protocol import Loaded, Record, forget
 from governor.errors import BadInput, HotdeskError, ModelFailed, NotReady
 from governor.policy.facts import ModelSpec
 from governor.processes import Life, end, identify, life
@@ -60,7 +60,7 @@ class EmbeddedEngine:
         """It is part of the installation: well unless the wheel is missing."""
         return None if find_spec("xllamacpp") else "the package xllamacpp is not installed"
 
-    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0) -> Loaded:
+    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget) -> Loaded:
         """Start a child for `spec` and take it over once it serves and is well; ends it on any error.
 
         Raises:
@@ -73,7 +73,8 @@ class EmbeddedEngine:
         log = log_of(spec)
         child = _spawn(log)
         try:
-            loaded = self._take_over(child, _settings(spec, path, deadline_seconds), deadline)
+            loaded = self._take_over(child, _settings(spec, path, deadline_seconds), deadline, record)
+            self._children.append(child)
         except (OSError, ValueError) as error:
             # Closed pipes, half a line, refused connections: all mean that the child went away.
             child.kill()
@@ -85,7 +86,6 @@ class EmbeddedEngine:
             raise
         finally:
             _close_pipes(child)
-        self._children.append(child)
         return loaded
 
     def alive(self, loaded: Loaded, model: str) -> bool:
@@ -112,8 +112,10 @@ class EmbeddedEngine:
             "choices_as": "grammar",
         }
 
-    def _take_over(self, child: subprocess.Popen[bytes], settings: dict[str, Any], deadline: float) -> Loaded:
-        """Settings in, address out, health checked, `keep` said. OSError or ValueError when it went away."""
+    def _take_over(
+        self, child: subprocess.Popen[bytes], settings: dict[str, Any], deadline: float, record: Record
+    ) -> Loaded:
+        """Settings in, address out, health checked, recorded, `keep` said. OSError or ValueError when it went away."""
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(json.dumps(settings).encode() + b"\n")
         child.stdin.flush()
@@ -125,6 +127,7 @@ class EmbeddedEngine:
         loaded = Loaded(address, settings["api_key"], identify(child.pid), memory_mib)
         if not self.alive(loaded, settings["model"]):
             raise ConnectionError("it answers no health check")
+        record(loaded)
         child.stdin.write(KEEP.encode() + b"\n")
         child.stdin.flush()
         return loaded
@@ -147,7 +150,10 @@ def checked_weights(spec: ModelSpec) -> Path:
             head = file.read(GGUF_HEAD.size)
     except OSError as error:
         raise NotReady(
-            f"The weights {path} cannot be read: {error.strerror or error}.", remedy=FETCH, path=str(path)
+            f"The weights {path} cannot be read: {error.strerror or error}.",
+            remedy=FETCH,
+            path=str(path),
+            engine="embedded",
         ) from error
     if len(head) == GGUF_HEAD.size:
         magic, version, tensors, _ = GGUF_HEAD.unpack(head)
@@ -183,6 +189,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
             f"The process of the embedded engine cannot be started: {error}.",
             means="Nothing was loaded.",
             remedy="Check the disk, the memory and the rights of the state folder with `hotdesk doctor`.",
+            engine="embedded",
         ) from error
 
 
@@ -218,7 +225,11 @@ def _why_not(spec: ModelSpec, log: Path, late: bool) -> HotdeskError:
 
 def _corrupt(path: Path, why: str) -> BadInput:
     return BadInput(
-        f"The weights {path} are corrupt: {why}.", means="Nothing was loaded.", remedy=FETCH, path=str(path)
+        f"The weights {path} are corrupt: {why}.",
+        means="Nothing was loaded.",
+        remedy=FETCH,
+        path=str(path),
+        engine="embedded",
     )
 
 

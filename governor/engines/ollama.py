@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from governor.engines.protocol import Loaded
+from governor.engines.protocol import Loaded, Record, forget
 from governor.errors import DoesNotFit, HotdeskError, ModelFailed, NotReady
 from governor.policy.facts import ModelSpec
 from governor.sensors import gpu
@@ -93,7 +93,7 @@ class OllamaEngine:
             return f"no Ollama answers at {address()} ({type(error).__name__})"
         return None
 
-    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0) -> Loaded:
+    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget) -> Loaded:
         """Load with the fleet's one context; a request without a prompt is Ollama's way to ask for that.
 
         Raises:
@@ -112,6 +112,7 @@ class OllamaEngine:
             raise _failed(spec, "says that it loaded the model, and does not list it", retryable=True)
         loaded = Loaded(address(), None, None, _mib(row.get("size")))
         self._refuse_spill(spec, row, loaded)
+        record(loaded)
         return loaded
 
     def alive(self, loaded: Loaded, model: str) -> bool:
@@ -214,7 +215,9 @@ def _explained(error: Exception, spec: ModelSpec) -> HotdeskError:
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
         if status == httpx.codes.NOT_FOUND:
-            return NotReady(f"Ollama does not have {spec.source}.", remedy=f"Run `ollama pull {spec.source}`.")
+            return NotReady(
+                f"Ollama does not have {spec.source}.", remedy=f"Run `ollama pull {spec.source}`.", engine="ollama"
+            )
         if status == httpx.codes.SERVICE_UNAVAILABLE:
             return _failed(spec, "says that its queue is full", retryable=True)
         return _failed(spec, f"answered {status}: {error.response.text[:200]}", retryable=status >= 500)
@@ -224,6 +227,7 @@ def _explained(error: Exception, spec: ModelSpec) -> HotdeskError:
         return NotReady(
             f"No Ollama answers at {address()}: {error}.",
             remedy="Start it with `ollama serve`, or set OLLAMA_HOST to where it listens.",
+            engine="ollama",
         )
     return _failed(spec, f"broke off: {error}", retryable=True)
 

@@ -1,5 +1,6 @@
 """What hotdesk needs from an inference engine, and nothing more. One file beside this per engine."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +25,13 @@ class Loaded:
     memory_mib: float | None
 
 
+Record = Callable[[Loaded], None]
+
+
+def forget(_loaded: Loaded) -> None:
+    """Record nothing: for callers that unload again themselves."""
+
+
 class Engine(Protocol):
     """An engine as the residency sees it. Every method is bounded in time."""
 
@@ -33,8 +41,11 @@ class Engine(Protocol):
         """None when the engine can be used, else the reason why not."""
         ...
 
-    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0) -> Loaded:
+    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget) -> Loaded:
         """Bring a model into memory; return only once it serves, and leave nothing behind on an error.
+
+        `record` is called once it serves and before it may outlive this process: a process that is
+        killed in between leaves either no engine or one that is on record.
 
         Raises:
             BadInput: the weights are corrupt, or not for this engine.

@@ -90,7 +90,8 @@ class Ticket(ProcessColumns, Base):
 class Slot(ProcessColumns, Base):
     """A seat at a desk: who holds it, under which fence and which lease of Prefect's.
 
-    state: free, asking, held, releasing. `fence` grows by one at every grant and never falls.
+    state: free, asking, held, releasing, or retired when the profile has fewer slots. `fence` grows by
+    one at every grant and never falls.
     The identity is the process that acts on the row now: the asker, the holder or the releaser.
     """
 
@@ -110,7 +111,8 @@ class Resident(ProcessColumns, Base):
     """A model in memory (or on its way in or out), and the engine process that holds it.
 
     state: loading, resident, unloading, gone. `claimed_by` is the ticket that uses or loads it,
-    NULL when idle; only who claimed an idle row may unload it. `address` is the base URL.
+    NULL when idle; only who claimed an idle row may unload it: `unloader` is the identity of that
+    process. `address` is the base URL.
     """
 
     __tablename__ = "residents"
@@ -123,6 +125,7 @@ class Resident(ProcessColumns, Base):
     line: Mapped[str]
     state: Mapped[str] = mapped_column(default="loading")
     claimed_by: Mapped[int | None]
+    unloader: Mapped[dict[str, Any] | None]
     address: Mapped[str | None]
     api_key: Mapped[str | None]
     memory_mib: Mapped[float | None]

@@ -126,17 +126,21 @@ def test_a_ticket_that_left_is_not_in_line():
     assert line.look(second.id, "gpu").place == 1
 
 
-def test_a_smaller_line_keeps_the_busy_slot():
+def test_a_smaller_line_keeps_the_busy_slot_and_retires_the_free_one():
     line.ensure_slots("gpu", 2)
     ticket = take()
     assert line.begin_asking(ticket.id, "gpu", 1)
     line.ensure_slots("gpu", 1)
-    with reading() as session:
-        assert session.get(Slot, ("gpu", 1)) is not None
+    assert slot_state(1) == "asking"
     line.withdraw(ticket.id, "gpu", 1)
     line.ensure_slots("gpu", 1)
+    assert slot_state(1) == "retired"
+    assert line.look(ticket.id, "gpu").free_slot == 0
+
+
+def slot_state(index: int) -> str:
     with reading() as session:
-        assert session.get(Slot, ("gpu", 1)) is None
+        return session.get_one(Slot, ("gpu", index)).state
 
 
 def test_tickets_of_many_processes_never_share_an_id(hotdesk_home: Home):
@@ -147,3 +151,26 @@ def test_tickets_of_many_processes_never_share_an_id(hotdesk_home: Home):
     children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     ids = [int(number) for child in children for number in child.communicate(timeout=60)[0].split()]
     assert len(ids) == len(set(ids)) == 30
+
+
+def test_an_interrupted_grant_gives_the_slot_back_and_keeps_the_place():
+    ticket, heir = take(), take()
+    sit(ticket)
+    line.withdraw(ticket.id, "gpu", 0)
+    assert line.look(ticket.id, "gpu").free_slot == 0
+    assert line.look(ticket.id, "gpu").place == 1
+    assert line.look(heir.id, "gpu").place == 2
+
+
+def test_fences_never_fall_when_a_line_shrinks_and_grows_again():
+    line.ensure_slots("gpu", 2)
+    ticket = take()
+    assert line.begin_asking(ticket.id, "gpu", 1)
+    fence = line.grant(ticket.id, "gpu", 1, lease_id="lease", budget_seconds=60, now=NOW)
+    assert line.begin_release("gpu", 1, fence) == "lease"
+    line.finish_release("gpu", 1, fence, now=NOW)
+    line.ensure_slots("gpu", 1)
+    line.ensure_slots("gpu", 2)
+    again = take()
+    assert line.begin_asking(again.id, "gpu", 1)
+    assert line.grant(again.id, "gpu", 1, lease_id="lease", budget_seconds=60, now=NOW) == fence + 1

@@ -67,3 +67,9 @@ def test_waiting_for_a_living_process_is_bounded(sleeper):
 def test_no_such_process_is_an_error():
     with pytest.raises(ProcessLookupError):
         identify(2**22 + 1)
+
+
+def test_end_neither_touches_nor_buries_a_process_it_cannot_judge(sleeper):
+    foreign = replace(identify(sleeper.pid), pid_namespace="pid:[1]")
+    assert not end(foreign, grace_seconds=0.1)
+    assert sleeper.poll() is None
