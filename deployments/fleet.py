@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-import flows
+import deployments
 from deployments.entrypoints import FlowSignature, flows_in
 from governor.errors import BadInput
 
@@ -103,7 +103,7 @@ class Entry(Part):
 
 def checkout() -> Path:
     """The folder that holds `flows/` and `prefect.yaml`: known from the installed package, not from the cwd."""
-    return Path(flows.__file__).resolve().parent.parent
+    return Path(deployments.__file__).resolve().parent.parent
 
 
 def read_fleet(root: Path | None = None) -> list[Entry]:
