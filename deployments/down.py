@@ -95,7 +95,7 @@ def close_runs(where: Home) -> None:
     try:
         with get_client(sync_client=True) as client:
             closed = close_leftovers(client, workers_stopped=True)
-    except (httpx.HTTPError, RuntimeError) as error:  # the next `hotdesk up` closes them
+    except (httpx.HTTPError, RuntimeError, ValueError) as error:  # the next `hotdesk up` closes them
         log_event("runs_not_closed", level=logging.WARNING, why=type(error).__name__)
     else:
         log_event("runs_closed", count=closed)

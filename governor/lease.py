@@ -47,7 +47,7 @@ class PrefectLimit:
             # released twice at once. They also take minutes, while the whole line waits.
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}):
                 self._client = get_client(sync_client=True).__enter__()
-        except UNREACHABLE as error:
+        except (ValueError, *UNREACHABLE) as error:  # ValueError: no address is configured at all
             raise self._unreachable(error) from error
         return self
 

@@ -11,6 +11,9 @@ import pytest
 
 from governor.settings import Home, prepare_home
 
+# Before anything imports Prefect: a client without an address must fail, not start a server unasked.
+os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
