@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from governor.line import IN_LINE, LIVE
 from governor.policy.facts import Rung
 from governor.processes import Life, life
+from governor.rows import IN_LINE, LIVE
 from governor.settings import home
 from governor.state.models import AgentRun, ProcessColumns, Resident, Service, Setting, Slot, Ticket
 from governor.state.sessions import reading

@@ -5,9 +5,10 @@ the words come from `governor.inference`. A batch of requests is one agent's wor
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import jsonschema
 from governor import inference
 from governor.desk import Seat, desk
 from governor.engines import engine
-from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady
+from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady, SeatLost
 from governor.events import log_event
 from governor.line import Errand
 from governor.policy.facts import Candidate, ModelRequest, Route
@@ -99,13 +100,24 @@ def ask_all(
         patience = max(0.0, ends - time.monotonic())
         errand = Errand(candidate.spec.line, agent, candidate.spec.model, patience, due_at, flow_run_id)
         try:
-            return _serve(asks, candidate, errand, route)
+            return _serve_again_once(asks, candidate, errand, route)
         except (DoesNotFit, ModelFailed, NotReady, BadInput) as error:
             if isinstance(error, NotReady | BadInput) and "engine" not in error.data:
                 raise
             log_event("route_failed", holder=agent, tier=candidate.tier, why=error.happened)
             failure = error
     raise failure or _no_route(route)
+
+
+def _serve_again_once(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
+    """Serve; a seat that was lost (a suspend, a server that forgot its leases) is queued for again, once."""
+    started = time.monotonic()
+    try:
+        return _serve(asks, candidate, errand, route)
+    except SeatLost as lost:
+        log_event("queued_again", level=logging.WARNING, holder=errand.agent, tier=errand.line, why=lost.happened)
+        left = max(0.0, errand.patience_seconds - (time.monotonic() - started))
+        return _serve(asks, candidate, replace(errand, patience_seconds=left), route)
 
 
 def call_seconds(request: ModelRequest) -> float:

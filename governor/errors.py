@@ -32,6 +32,18 @@ class NotReady(HotdeskError):
     """The surroundings are not as they must be: server, limit, database, disk, port, weights."""
 
 
+class StateUnavailable(NotReady):
+    """The state database is locked, full, read-only or failing; the step was not made and may be tried again."""
+
+
+class ServerSilent(NotReady):
+    """The Prefect server did not answer one request; whether it carried it out is unknown."""
+
+
+class Nested(BadInput):
+    """An agent asked for a second seat in a way that would wait for itself. data: `line`, `held`."""
+
+
 class LeftLine(HotdeskError):
     """The agent waited as long as its patience allows and left the line.
 

@@ -1,220 +1,300 @@
-"""The ticket line: take a ticket, whose turn, sit down, leave, reap.
+"""The ticket line: take a ticket, look, ask, sit down, renew, release.
 
 Every change is one BEGIN IMMEDIATE transaction and a compare-and-set on what was read. Prefect's
-limit only mirrors these rows (`governor.lease`); loading models is left to `governor.residency`.
+limit only mirrors these rows (`governor.lease`). Handing the desk on (offer, accept, reap, revoke, leave)
+is `governor.succession`; loading models is left to `governor.residency`.
+
+Times on the wall (`now`, aware UTC) are for people and due times. What is decided by elapsed time runs
+on `clock_s`, CLOCK_MONOTONIC of this boot: every process shares it and no change of the clock moves it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Update, select, update
 
-from governor.policy.ordering import Waiter, place
-from governor.processes import Life, identify, life
-from governor.state.models import Slot, Ticket
-from governor.state.sessions import reading, transaction
+from governor.policy.ordering import Choice, next_up, place
+from governor.policy.turns import ASKING_SECONDS, Act, Me, SlotFact, next_step
+from governor.processes import Identity
+from governor.rows import (
+    IDLE_SLOT,
+    IN_LINE,
+    LIVE,
+    SLOT,
+    TICKET,
+    AnyRow,
+    Judge,
+    age_seconds,
+    as_columns,
+    change_slot,
+    change_ticket,
+    count_passed,
+    empty_slot,
+    identity_of,
+    in_line,
+    is_dead,
+    line_rules,
+    model_of,
+    read_slot,
+    read_slots,
+    waiter_facts,
+)
+from governor.state.sessions import Store
+from governor.ticket import Errand, Grant, Place, View
 
-IN_LINE = ("waiting", "asking")
-LIVE = ("waiting", "asking", "seated")
-IDLE_SLOT = ("free", "retired")
+# Tickets that ended stay for the record (median seat, status); older ones go, so the table stays bounded.
+KEEP_TICKETS = 5_000
+PRUNE_EVERY = 500
 
 
 @dataclass(frozen=True)
-class Errand:
-    """What a ticket is taken for. `patience_seconds` counts from the moment it is taken."""
+class Chosen:
+    """Who is next at a slot, the ticket's row, and the ticket after it (None: nobody else is ready)."""
 
-    line: str
-    agent: str
-    model: str
-    patience_seconds: float
-    due_at: datetime | None = None
-    flow_run_id: str | None = None
+    choice: Choice
+    row: AnyRow
+    after: int | None
 
 
-@dataclass(frozen=True)
-class View:
-    """The line as one ticket sees it. `place` is 1 at the head, 0 when the ticket is not in line."""
+class Line:
+    """One line: its rows, and how the life of a process is judged.
 
-    place: int
-    holder: str | None
-    free_slot: int | None
-    dead_slots: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Freed:
-    """A slot taken from a dead process: its lease still has to be given back by who reaped it."""
-
-    line: str
-    index: int
-    fence: int
-    lease_id: str | None
-    ticket_uuid: str | None
-    ticket_id: int | None
-
-
-def ensure_slots(line: str, count: int) -> None:
-    """Make the slot rows of a line. Surplus rows are retired once free and never deleted: fences never fall."""
-    with reading() as session:
-        have = session.scalars(select(Slot).where(Slot.line == line)).all()
-    if {slot.index for slot in have if slot.state != "retired"} == set(range(count)):
-        return
-    with transaction() as session:
-        for index in range(count):
-            slot = session.get(Slot, (line, index))
-            if slot is None:
-                session.add(Slot(line=line, index=index))
-            elif slot.state == "retired":
-                slot.state = "free"
-        surplus = select(Slot).where(Slot.line == line, Slot.index >= count, Slot.state == "free")
-        for slot in session.scalars(surplus):
-            slot.state = "retired"
-
-
-def take(errand: Errand, *, now: datetime) -> Ticket:
-    """Join the end of the line as this process; one running flow may hold several tickets."""
-    ticket = Ticket(
-        uuid=str(uuid4()),
-        line=errand.line,
-        agent=errand.agent,
-        model=errand.model,
-        flow_run_id=errand.flow_run_id,
-        due_at=errand.due_at,
-        patience_seconds=errand.patience_seconds,
-        taken_at=now,
-    )
-    ticket.identity = identify()
-    with transaction() as session:
-        session.add(ticket)
-    return ticket
-
-
-def look(ticket_id: int, line: str) -> View:
-    """Where the ticket stands now. Changes nothing."""
-    with reading() as session:
-        tickets = session.scalars(select(Ticket).where(Ticket.line == line, Ticket.state.in_(IN_LINE))).all()
-        slots = session.scalars(
-            select(Slot).where(Slot.line == line, Slot.state != "retired").order_by(Slot.index)
-        ).all()
-        holder = next((_name(session, slot) for slot in slots if slot.state != "free"), None)
-    free = next((slot.index for slot in slots if slot.state == "free"), None)
-    dead = tuple(slot.index for slot in slots if slot.state != "free" and _dead(slot))
-    waiters = [Waiter(ticket_id=t.id, dead=t.id != ticket_id and _dead(t)) for t in tickets if t.id <= ticket_id]
-    return View(place(waiters, ticket_id), holder, free, dead)
-
-
-def begin_asking(ticket_id: int, line: str, index: int) -> bool:
-    """Claim a free slot before Prefect is asked, so that a lost answer is known to be ours."""
-    with transaction() as session:
-        slot = session.get(Slot, (line, index))
-        ticket = session.get_one(Ticket, ticket_id)
-        if slot is None or slot.state != "free" or ticket.state != "waiting":
-            return False
-        slot.state, slot.ticket_id, slot.lease_id = "asking", ticket_id, None
-        slot.identity = identify()
-        ticket.state = "asking"
-        return True
-
-
-def withdraw(ticket_id: int, line: str, index: int) -> None:
-    """No seat came of the claim: give the slot back and stay in line at the same place."""
-    with transaction() as session:
-        slot = session.get_one(Slot, (line, index))
-        if slot.ticket_id == ticket_id and slot.state in ("asking", "held"):
-            _empty(slot)
-        ticket = session.get_one(Ticket, ticket_id)
-        if ticket.state in ("asking", "seated"):
-            ticket.state = "waiting"
-
-
-def grant(ticket_id: int, line: str, index: int, *, lease_id: str, budget_seconds: float, now: datetime) -> int:
-    """Sit down: the slot is held under a new fence, which is returned; 0 when the claim was lost."""
-    with transaction() as session:
-        slot = session.get_one(Slot, (line, index))
-        if slot.state != "asking" or slot.ticket_id != ticket_id:
-            return 0
-        slot.state, slot.lease_id, slot.fence = "held", lease_id, slot.fence + 1
-        slot.granted_at, slot.budget_ends_at = now, now + timedelta(seconds=budget_seconds)
-        ticket = session.get_one(Ticket, ticket_id)
-        ticket.state, ticket.seated_at = "seated", now
-        return slot.fence
-
-
-def is_current(line: str, index: int, fence: int) -> bool:
-    """Whether a seat under this fence still holds its slot."""
-    with reading() as session:
-        slot = session.get(Slot, (line, index))
-        return slot is not None and slot.state == "held" and slot.fence == fence
-
-
-def begin_release(line: str, index: int, fence: int) -> str | None:
-    """Move held -> releasing; the lease id when this caller did it, else None. Only one caller can."""
-    with transaction() as session:
-        slot = session.get(Slot, (line, index))
-        if slot is None or slot.state != "held" or slot.fence != fence:
-            return None
-        slot.state = "releasing"
-        return slot.lease_id
-
-
-def finish_release(line: str, index: int, fence: int, *, now: datetime) -> None:
-    """The lease is back at Prefect: the slot is free, its ticket done."""
-    with transaction() as session:
-        slot = session.get_one(Slot, (line, index))
-        if slot.state != "releasing" or slot.fence != fence:
-            return
-        ticket = session.get(Ticket, slot.ticket_id) if slot.ticket_id else None
-        if ticket is not None and ticket.state in LIVE:
-            ticket.state, ticket.ended_at = "done", now
-        _empty(slot)
-
-
-def leave(ticket_id: int, reason: str, *, now: datetime) -> None:
-    """Step out of the line with a reason; a seated ticket is left alone."""
-    with transaction() as session:
-        session.execute(
-            update(Ticket)
-            .where(Ticket.id == ticket_id, Ticket.state == "waiting")
-            .values(state="left", reason=reason, ended_at=now)
-        )
-
-
-def reap(line: str, *, now: datetime) -> list[Freed]:
-    """Take slots and places from processes proven dead; the caller must give each lease back.
-
-    The slot moves to `releasing` under the caller's identity, so a reaper that dies is reaped too.
+    Args:
+        name: of the line and of its limit at Prefect (`gpu`, `cpu`, `gpu:1`, ...).
+        store: the state database.
+        judge: whether a process is alive, dead or unknown.
+        me: identity of the process that acts.
     """
-    freed = []
-    with transaction() as session:
-        for ticket in session.scalars(select(Ticket).where(Ticket.line == line, Ticket.state.in_(IN_LINE))):
-            if _dead(ticket):
-                ticket.state, ticket.reason, ticket.ended_at = "reaped", "its process died in line", now
-        for slot in session.scalars(select(Slot).where(Slot.line == line, Slot.state.not_in(IDLE_SLOT))):
-            if _dead(slot):
-                freed.append(_free_dead(session, slot, now))
-    return freed
+
+    def __init__(self, name: str, store: Store, judge: Judge, me: Callable[[], Identity]) -> None:
+        self.name, self.store, self.judge, self.me = name, store, judge, me
+
+    def ensure_slots(self, count: int) -> None:
+        """Make the slot rows. Surplus rows are retired once free and never deleted: fences never fall."""
+        mine = select(SLOT.c.index.label("number"), SLOT.c.state).where(SLOT.c.line == self.name)
+        with self.store.look() as db:
+            have = {row.number for row in db.execute(mine) if row.state != "retired"}
+        if have == set(range(count)):
+            return
+        with self.store.change("ensure") as db:
+            known = {row.number: row.state for row in db.execute(mine)}
+            for index in range(count):
+                if index not in known:
+                    db.execute(SLOT.insert().values(line=self.name, index=index))
+                elif known[index] == "retired":
+                    change_slot(db, self.name, index, state="free")
+            surplus = update(SLOT).where(SLOT.c.line == self.name, SLOT.c.index >= count, SLOT.c.state == "free")
+            db.execute(surplus.values(state="retired"))
+
+    def take(self, errand: Errand, *, now: datetime, clock_s: float) -> Place:
+        """Join the end of the line as this process; one running flow may hold several tickets."""
+        uuid = str(uuid4())
+        with self.store.change("take") as db:
+            row = TICKET.insert().values(
+                uuid=uuid,
+                line=self.name,
+                agent=errand.agent,
+                model=errand.model,
+                flow_run_id=errand.flow_run_id,
+                due_at=errand.due_at,
+                patience_seconds=errand.patience_seconds,
+                work_seconds=errand.work_seconds,
+                since_s=clock_s,
+                taken_at=now,
+                **as_columns(self.me()),
+            )
+            ticket_id = int((db.execute(row).inserted_primary_key or (0,))[0])
+            if ticket_id % PRUNE_EVERY == 0:
+                self._prune(db, ticket_id)
+        return Place(ticket_id, uuid)
+
+    def look(self, ticket_id: int, *, now: datetime, clock_s: float) -> View:
+        """Where the ticket stands and what it should do. Changes nothing."""
+        with self.store.look() as db:
+            tickets, slots = in_line(db, self.name), read_slots(db, self.name)
+            rules = line_rules(db, self.name)
+        waiters = waiter_facts(tickets, self.judge, now=now, clock_s=clock_s, trusted=ticket_id)
+        choice = next_up(waiters, rules, last_model=next((s.last_model for s in slots if s.state == "free"), None))
+        me = Me(
+            ticket_id,
+            place(waiters, ticket_id),
+            asleep=any(row.asleep for row in tickets if row.id == ticket_id),
+            next_age_seconds=next((w.age_seconds for w in waiters if choice and w.ticket_id == choice.ticket_id), 0.0),
+        )
+        step = next_step(me, [self._slot_fact(row, clock_s) for row in slots], choice)
+        busy = [row for row in slots if row.state != "free"]
+        holder = next((f"{row.agent} (pid {row.pid})" for row in busy), None)
+        dead = {w.ticket_id for w in waiters if w.dead}
+        before = [row for row in tickets if row.id < ticket_id and row.id not in dead][-1:]
+        near = (*busy, *before) if me.place <= 2 else before  # each run that ends would wake the whole line
+        watch = tuple(owner for row in near if (owner := identity_of(row)) is not None)
+        return View(me.place, step, holder, watch if step.act is Act.WAIT else ())
+
+    def begin_asking(self, ticket_id: int, index: int, *, now: datetime, clock_s: float) -> bool:
+        """Claim a free slot before Prefect is asked, so that a lost answer is known to be ours.
+
+        False when the slot is not free or it is not this ticket's turn.
+        """
+        with self.store.change("ask") as db:
+            slot = read_slot(db, self.name, index)
+            if slot is None or slot.state != "free":
+                return False
+            chosen = self.choose(db, slot, now=now, clock_s=clock_s, trusted=ticket_id)
+            if chosen is None or chosen.row.id != ticket_id:
+                return False
+            self.claim(db, slot, chosen.choice, "asking", self.me(), clock_s=clock_s)
+            return True
+
+    def grant(
+        self, ticket_id: int, index: int, *, lease_id: str, budget_seconds: float, now: datetime, clock_s: float
+    ) -> Grant | None:
+        """Sit down: the slot is held under a new fence; None when the claim was lost meanwhile."""
+        with self.store.change("grant") as db:
+            slot = read_slot(db, self.name, index)
+            if slot is None or slot.state != "asking" or slot.ticket_id != ticket_id:
+                return None
+            times = {"budget_seconds": budget_seconds, "now": now, "clock_s": clock_s}
+            change_slot(db, self.name, index, renewed_at=now)
+            return self.seat(db, slot, ticket_id, lease_id=lease_id, **times)
+
+    def withdraw(self, ticket_id: int, index: int, *, clock_s: float) -> None:
+        """No seat came of the claim: give the slot back and stay in line at the same place.
+
+        An asker that was told to end for its slowness may still do this: it is done with the slot.
+        """
+        with self.store.change("withdraw") as db:
+            slot = read_slot(db, self.name, index)
+            if slot is None or slot.ticket_id != ticket_id or slot.state not in ("asking", "revoked"):
+                return
+            count_passed(db, slot.passed, -1)
+            empty_slot(db, slot, clock_s)
+            change_ticket(db, ticket_id, IN_LINE, state="waiting")
+
+    def ask_again(self, ticket_id: int, grant: Grant, *, clock_s: float) -> bool:
+        """The lease that was handed over is gone at the server: held -> asking, to get one of our own."""
+        with self.store.change("ask_again") as db:
+            slot = read_slot(db, self.name, grant.index)
+            if slot is None or slot.state != "held" or slot.fence != grant.fence:
+                return False
+            asking = {"state": "asking", "lease_id": None, "since_s": clock_s, "budget_seconds": ASKING_SECONDS}
+            change_slot(db, self.name, grant.index, **asking)
+            change_ticket(db, ticket_id, ("seated",), state="asking", seated_at=None)
+            return True
+
+    def renewed(self, grant: Grant, lease_id: str, *, now: datetime) -> bool:
+        """Note that the lease lives; False when this fence is no longer current."""
+        with self.store.change("renew") as db:
+            return db.execute(self._held(grant).values(renewed_at=now, lease_id=lease_id)).rowcount == 1
+
+    def start_budget(self, grant: Grant, *, clock_s: float) -> None:
+        """Count the seat's budget from now: what it waited for the card was not its own time."""
+        with self.store.change("start_budget") as db:
+            db.execute(self._held(grant).values(since_s=clock_s))
+
+    def is_current(self, grant: Grant) -> bool:
+        """Whether a seat under this fence still holds its slot."""
+        with self.store.look() as db:
+            slot = read_slot(db, self.name, grant.index)
+        return slot is not None and slot.state == "held" and slot.fence == grant.fence
+
+    def finish_release(self, index: int, fence: int, *, now: datetime, clock_s: float) -> list[int]:
+        """The lease is back at Prefect: the slot is free. Returns the tickets to ring."""
+        with self.store.change("release") as db:
+            slot = read_slot(db, self.name, index)
+            if slot is None or slot.state != "releasing" or slot.fence != fence:
+                return []
+            if slot.ticket_id is not None:
+                change_ticket(db, slot.ticket_id, LIVE, state="done", ended_at=now)
+            empty_slot(db, slot, clock_s)
+            return [ticket.id for ticket in in_line(db, self.name)[:2]]
+
+    def slot_count(self) -> int:
+        """How many slot rows the line has, retired ones too."""
+        with self.store.look() as db:
+            return len(db.execute(select(SLOT.c.state).where(SLOT.c.line == self.name)).all())
+
+    def first(self, count: int) -> list[int]:
+        """The first tickets in line by number."""
+        with self.store.look() as db:
+            return [ticket.id for ticket in in_line(db, self.name)[:count]]
+
+    def choose(
+        self, db: Connection, slot: AnyRow, *, now: datetime, clock_s: float, trusted: int | None = None
+    ) -> Chosen | None:
+        """Who is next at this slot, by the order in force, read in this transaction."""
+        rows = in_line(db, self.name)
+        waiters = waiter_facts(rows, self.judge, now=now, clock_s=clock_s, trusted=trusted)
+        choice = next_up(waiters, line_rules(db, self.name), last_model=slot.last_model)
+        if choice is None:
+            return None
+        ready = [w.ticket_id for w in waiters if not (w.dead or w.claiming or w.ticket_id == choice.ticket_id)]
+        row = next(row for row in rows if row.id == choice.ticket_id)
+        return Chosen(choice, row, min(ready, default=None))
+
+    def claim(
+        self, db: Connection, slot: AnyRow, choice: Choice, state: str, owner: Identity, *, clock_s: float
+    ) -> None:
+        """Put the chosen ticket at the slot as `asking` or `offered`; whom it passes is counted now."""
+        count_passed(db, choice.passed, 1)
+        change_slot(
+            db,
+            self.name,
+            slot.number,
+            state=state,
+            ticket_id=choice.ticket_id,
+            passed=list(choice.passed),
+            since_s=clock_s,
+            budget_seconds=ASKING_SECONDS,
+            **as_columns(owner),
+        )
+        change_ticket(db, choice.ticket_id, ("waiting",), state=state)
+
+    def seat(
+        self,
+        db: Connection,
+        slot: AnyRow,
+        ticket_id: int,
+        *,
+        lease_id: str,
+        budget_seconds: float,
+        now: datetime,
+        clock_s: float,
+    ) -> Grant:
+        """Make this process the holder of the slot under the next fence."""
+        change_slot(
+            db,
+            self.name,
+            slot.number,
+            state="held",
+            fence=slot.fence + 1,
+            ticket_id=ticket_id,
+            lease_id=lease_id,
+            since_s=clock_s,
+            budget_seconds=budget_seconds,
+            granted_at=now,
+            budget_ends_at=now + timedelta(seconds=budget_seconds),
+            passed=[],
+            last_model=model_of(db, ticket_id),
+            **as_columns(self.me()),
+        )
+        change_ticket(db, ticket_id, IN_LINE, state="seated", seated_at=now, asleep=False)
+        return Grant(slot.number, slot.fence + 1, lease_id)
+
+    def _held(self, grant: Grant) -> Update:
+        mine = (SLOT.c.line == self.name, SLOT.c.index == grant.index)
+        return update(SLOT).where(*mine, SLOT.c.state == "held", SLOT.c.fence == grant.fence)
+
+    def _slot_fact(self, row: AnyRow, clock_s: float) -> SlotFact:
+        dead = row.state not in IDLE_SLOT and is_dead(row, self.judge)
+        return SlotFact(row.number, row.state, row.ticket_id, dead, age_seconds(row, clock_s), row.budget_seconds)
+
+    def _prune(self, db: Connection, newest: int) -> None:
+        """Forget the oldest tickets that ended, of every line."""
+        at_slots = select(SLOT.c.ticket_id).where(SLOT.c.ticket_id.is_not(None))
+        old = (TICKET.c.id <= newest - KEEP_TICKETS, TICKET.c.state.not_in(LIVE), TICKET.c.id.not_in(at_slots))
+        db.execute(TICKET.delete().where(*old))
 
 
-def _free_dead(session: Session, slot: Slot, now: datetime) -> Freed:
-    ticket = session.get(Ticket, slot.ticket_id) if slot.ticket_id else None
-    if ticket is not None and ticket.state in LIVE:
-        ticket.state, ticket.reason, ticket.ended_at = "reaped", "its process died at the desk", now
-    slot.state, slot.identity = "releasing", identify()
-    uuid = ticket.uuid if ticket else None
-    return Freed(slot.line, slot.index, slot.fence, slot.lease_id, uuid, slot.ticket_id)
-
-
-def _dead(row: Ticket | Slot) -> bool:
-    return row.identity is not None and life(row.identity) is Life.DEAD
-
-
-def _empty(slot: Slot) -> None:
-    slot.state, slot.ticket_id, slot.lease_id, slot.identity = "free", None, None, None
-    slot.granted_at = slot.budget_ends_at = None
-
-
-def _name(session: Session, slot: Slot) -> str:
-    ticket = session.get(Ticket, slot.ticket_id) if slot.ticket_id else None
-    return f"{ticket.agent} (pid {slot.pid})" if ticket else f"pid {slot.pid}"
+__all__ = ["Errand", "Grant", "Line", "Place", "View"]

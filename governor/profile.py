@@ -25,12 +25,16 @@ RUN_MIB = 190.0
 
 
 class Machine(Fact):
-    """What was found here. `vram_mib` 0 means no GPU; `tags` None means that no Ollama answers."""
+    """What was found here. `vram_mib` 0 means no GPU; `tags` None means that no Ollama answers.
+
+    `card` is the driver's uuid of the card.
+    """
 
     vram_mib: float
     memory_mib: float
     cores: int
     tags: tuple[str, ...] | None = None
+    card: str | None = None
 
 
 def load_profiles() -> dict[str, Any]:
@@ -52,6 +56,7 @@ def look_around() -> Machine:
         memory_mib=host.total_mib() or 0.0,
         cores=host.cores(),
         tags=None if tags is None else tuple(tags),
+        card=gpu.card_uuid(),
     )
 
 
@@ -92,7 +97,8 @@ def _build(name: str, catalogue: dict[str, Any], machine: Machine) -> Profile:
     return Profile(
         name=name,
         tiers={"heavy": heavy, "tiny": _embedded_spec(demo, "tiny", "cpu", machine)},
-        slots={"gpu": 1, "cpu": 1},
+        slots={"gpu": chosen.get("slots", 1), "cpu": 1},
+        cards={"gpu": machine.card} if machine.card else {},
         worker_limit=_worker_limit(chosen["worker_limit"], machine),
         keep_alive_seconds=chosen["keep_alive_seconds"],
         memory_budget_mib=budget,

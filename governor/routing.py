@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from governor import residency
-from governor.line import IDLE_SLOT, IN_LINE
 from governor.policy.routing import RoutingFacts, RoutingRules
 from governor.profile import current_profile
+from governor.rows import IDLE_SLOT, IN_LINE
 from governor.state.models import Slot, Ticket
 from governor.state.sessions import reading
 from governor.tick import current_rung

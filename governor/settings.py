@@ -60,6 +60,16 @@ class Home:
         return self.root / "auth"
 
     @property
+    def bells(self) -> Path:
+        """A FIFO for each ticket that waits."""
+        return self.root / "bells"
+
+    @property
+    def presence(self) -> Path:
+        """A locked file for each process that joined a line."""
+        return self.root / "presence"
+
+    @property
     def up_lock(self) -> Path:
         """Locked (flock) while a `hotdesk up` runs here."""
         return self.root / "up.lock"

@@ -15,8 +15,8 @@ from deployments.environment import is_loopback
 from deployments.server import ServerFacts
 from deployments.services import running
 from governor.errors import NotReady
-from governor.line import IDLE_SLOT
 from governor.profile import current_profile
+from governor.rows import IDLE_SLOT
 from governor.settings import Home
 from governor.state.models import Slot
 from governor.state.sessions import reading

@@ -77,12 +77,14 @@ class ModelSpec(Fact):
 class Profile(Fact):
     """What this machine can carry, from `profiles.yaml` and what was detected.
 
-    `tiers` maps a tier name (`heavy`, `tiny`) to the model that serves it here.
+    `tiers` maps a tier name (`heavy`, `tiny`) to the model that serves it here, `slots` a line to its
+    seats, `cards` a line to the uuid of the card behind it (none without a GPU).
     """
 
     name: str
     tiers: dict[str, ModelSpec]
     slots: dict[str, int]
+    cards: dict[str, str] = {}
     worker_limit: int
     keep_alive_seconds: float
     memory_budget_mib: float

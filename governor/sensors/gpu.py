@@ -43,6 +43,22 @@ def total_mib() -> float | None:
     return next((r.value for r in read() if r.name == "vram_total_mib"), None)
 
 
+def card_uuid(index: int = 0, nvml: Any = None) -> str | None:
+    """The driver's name for a card, the same in every process and after every boot; None when there is none."""
+    try:
+        if nvml is None:
+            import pynvml as nvml
+        nvml.nvmlInit()
+    except Exception:  # no package, no driver: NVMLError exists only where the package does
+        return None
+    try:
+        return str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+    except nvml.NVMLError:
+        return None
+    finally:
+        _shut_down(nvml)
+
+
 def _card(nvml: Any, card: Any) -> list[Reading]:
     # A card that shares the host's memory answers "not supported" to its memory, a MIG slice to its utilisation.
     memory, why_no_memory = _try(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(card))

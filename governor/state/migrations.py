@@ -13,13 +13,34 @@ from governor.errors import NotReady
 from governor.state.models import Base
 
 
-def _first_schema(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
+    """A new file gets the present tables at once; the steps below bring older files to the same."""
     Base.metadata.create_all(connection)
 
 
+def _hand_over(connection: Connection) -> None:
+    """0.2.0: a lease is handed from seat to seat, so a slot knows since when and a ticket whether it sleeps."""
+    for table, column in (
+        ("tickets", "overtaken INTEGER NOT NULL DEFAULT 0"),
+        ("tickets", "asleep BOOLEAN NOT NULL DEFAULT 0"),
+        ("tickets", "work_seconds FLOAT NOT NULL DEFAULT 0"),
+        ("tickets", "since_s FLOAT NOT NULL DEFAULT 0"),
+        ("tickets", "lease_reclaimed BOOLEAN NOT NULL DEFAULT 0"),
+        ("slots", "since_s FLOAT NOT NULL DEFAULT 0"),
+        ("slots", "budget_seconds FLOAT NOT NULL DEFAULT 0"),
+        ("slots", "renewed_at DATETIME"),
+        ("slots", "last_model VARCHAR"),
+        ("slots", "passed JSON NOT NULL DEFAULT '[]'"),
+    ):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+    # A holder of the release before knew no budget; its run ends by itself or dies.
+    connection.execute(text("UPDATE slots SET budget_seconds = 1e9 WHERE state = 'held'"))
+    connection.execute(text("CREATE INDEX tickets_by_state ON tickets (line, state, id)"))
+
+
 Migration = Callable[[Connection], None]
-# Entry i brings a file from version i to i + 1.
-MIGRATIONS: list[Migration] = [_first_schema]
+# Entry i brings a file from version i to i + 1; a new file is made by the first and needs no other.
+MIGRATIONS: list[Migration] = [_create, _hand_over]
 
 
 def migrate(connection: Connection) -> int:
@@ -35,7 +56,7 @@ def migrate(connection: Connection) -> int:
             means="It was left untouched.",
             remedy="Update hotdesk, or set HOTDESK_HOME to another folder.",
         )
-    for step in MIGRATIONS[version:]:
+    for step in MIGRATIONS[version:] if version else MIGRATIONS[:1]:
         step(connection)
     if version < len(MIGRATIONS):
         connection.execute(text(f"PRAGMA user_version = {len(MIGRATIONS)}"))

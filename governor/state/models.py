@@ -6,7 +6,7 @@ Every time is an aware UTC datetime; states are plain strings with their values 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, TypeDecorator
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from governor.processes import Identity
@@ -66,11 +66,19 @@ class ProcessColumns:
 class Ticket(ProcessColumns, Base):
     """A place in a line. Order is by id, which never repeats.
 
-    state: waiting, asking (an increment is in flight), seated, then one of done, left, reaped.
+    state: waiting, asking (an increment is in flight), offered (a lease waits to be accepted), seated,
+    then one of done, left, reaped.
+
+    Attributes:
+        asleep: an offer went by unanswered; the place is kept, the next offer goes to somebody awake.
+        overtaken: how often a later ticket was served first by policy. Never falls below what was granted.
+        work_seconds: how long the seat is expected to last.
+        since_s: CLOCK_MONOTONIC seconds of this boot when the ticket was taken.
+        lease_reclaimed: a lease that this ticket left behind was given back, by one process only.
     """
 
     __tablename__ = "tickets"
-    __table_args__ = AUTOINCREMENT
+    __table_args__ = (Index("tickets_by_state", "line", "state", "id"), AUTOINCREMENT)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uuid: Mapped[str] = mapped_column(unique=True)
@@ -81,6 +89,11 @@ class Ticket(ProcessColumns, Base):
     model: Mapped[str]
     due_at: Mapped[datetime | None]
     patience_seconds: Mapped[float]
+    work_seconds: Mapped[float] = mapped_column(default=0.0)
+    overtaken: Mapped[int] = mapped_column(default=0)
+    asleep: Mapped[bool] = mapped_column(default=False)
+    since_s: Mapped[float] = mapped_column(default=0.0)
+    lease_reclaimed: Mapped[bool] = mapped_column(default=False)
     taken_at: Mapped[datetime]
     seated_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -90,9 +103,17 @@ class Ticket(ProcessColumns, Base):
 class Slot(ProcessColumns, Base):
     """A seat at a desk: who holds it, under which fence and which lease of Prefect's.
 
-    state: free, asking, held, releasing, or retired when the profile has fewer slots. `fence` grows by
-    one at every grant and never falls.
-    The identity is the process that acts on the row now: the asker, the holder or the releaser.
+    state: free, asking, held, offered (to `ticket_id`, with the lease), revoked (its holder overstayed and
+    is being ended), releasing, or retired when the profile has fewer slots. The identity is the process
+    that acts on the row now: the asker, the heir, the holder or the releaser.
+
+    Attributes:
+        fence: grows by one at every grant and every revocation, never falls.
+        since_s: CLOCK_MONOTONIC seconds of this boot at the last change of state.
+        budget_seconds: how long the holder may stay, counted from `since_s`.
+        renewed_at: when the server last said that the lease lives; on the wall, as the server counts.
+        last_model: model of the last seat, for the order `affinity`.
+        passed: ids of the tickets that the present claim overtakes; counted back when it comes to nothing.
     """
 
     __tablename__ = "slots"
@@ -105,6 +126,11 @@ class Slot(ProcessColumns, Base):
     lease_id: Mapped[str | None]
     granted_at: Mapped[datetime | None]
     budget_ends_at: Mapped[datetime | None]
+    since_s: Mapped[float] = mapped_column(default=0.0)
+    budget_seconds: Mapped[float] = mapped_column(default=0.0)
+    renewed_at: Mapped[datetime | None]
+    last_model: Mapped[str | None]
+    passed: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class Resident(ProcessColumns, Base):

@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool
 
-from governor.errors import NotReady
+from governor.errors import NotReady, StateUnavailable
+from governor.failpoints import failpoint
 from governor.settings import home
 from governor.state.migrations import migrate
 from governor.state.models import Setting
@@ -32,23 +33,7 @@ def database(path: Path | None = None) -> Engine:
 
 @lru_cache(maxsize=8)
 def _open(path: Path, _pid: int) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=NullPool,
-        connect_args={"timeout": LOCK_WAIT_SECONDS, "isolation_level": None, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
+    engine = engine_for(f"sqlite:///{path}", poolclass=NullPool)
     try:
         with engine.begin() as connection:
             migrate(connection)
@@ -59,6 +44,36 @@ def _open(path: Path, _pid: int) -> Engine:
             means="It was left as it is.",
             remedy="Check `hotdesk doctor`; move the file aside to start with an empty one.",
         ) from error
+    return engine
+
+
+def engine_for(url: str, *, poolclass: type[Pool], begin: bool = True) -> Engine:
+    """An engine whose transactions begin with BEGIN IMMEDIATE, or with BEGIN under the option `reading`.
+
+    Args:
+        url: SQLAlchemy's address of the database.
+        poolclass: how connections are kept.
+        begin: False for an engine of `Store`, which begins by itself: an engine with a listener asks it
+            at every statement, and that is a fifth of a hand-over.
+    """
+    engine = create_engine(
+        url,
+        poolclass=poolclass,
+        connect_args={"timeout": LOCK_WAIT_SECONDS, "isolation_level": None, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def _begin(connection: Any) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    if begin:
+        event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -74,6 +89,67 @@ def reading(path: Path | None = None) -> Iterator[Session]:
     """A consistent look that takes no write lock and therefore never waits for one."""
     with Session(database(path).execution_options(reading=True), expire_on_commit=False) as session:
         yield session
+
+
+class Store:
+    """The state database as the line uses it: named transactions, each all or nothing.
+
+    Args:
+        engine: as `engine_for(..., begin=False)` makes it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def change(self, name: str) -> Iterator[Connection]:
+        """One BEGIN IMMEDIATE transaction; `name` is that of its failpoints (begin, commit, done).
+
+        Raises:
+            StateUnavailable: locked for 30 s, disk full, read-only or failing; nothing was changed.
+        """
+        failpoint(f"{name}.begin")
+        with self._begun("BEGIN IMMEDIATE") as connection:
+            yield connection
+            failpoint(f"{name}.commit")
+        failpoint(f"{name}.done")
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A consistent look that takes no write lock.
+
+        Raises:
+            StateUnavailable: the database cannot be read now.
+        """
+        with self._begun("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, begin: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:  # rolls back what was not committed
+                driver: Any = connection.connection.driver_connection
+                driver.execute(begin)
+                yield connection
+                connection.commit()
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise StateUnavailable(
+                f"The state database cannot be used: {getattr(error, 'orig', error)}.",
+                means="This step was not made; what was written before stays.",
+                remedy="Check the disk and the rights of the state folder with `hotdesk doctor`.",
+            ) from error
+
+
+def store() -> Store:
+    """The store of the state folder in use."""
+    path = home().database
+    database(path)
+    return Store(_plain(path, os.getpid()))
+
+
+@lru_cache(maxsize=8)
+def _plain(path: Path, _pid: int) -> Engine:
+    return engine_for(f"sqlite:///{path}", poolclass=NullPool, begin=False)
 
 
 class Watch:

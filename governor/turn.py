@@ -1,0 +1,273 @@
+"""One ticket's way through the line: take it, wait, sit down, stand up.
+
+What to do next is `policy.turns.next_step`; each step's transaction is in `governor.line` and
+`governor.succession`; the world is behind `governor.effects`, Prefect behind `governor.limit`.
+"""
+
+import logging
+from typing import Any
+
+from governor import succession
+from governor.effects import Effects, Wait
+from governor.errors import LeftLine, ServerSilent, StateUnavailable
+from governor.events import log_event
+from governor.failpoints import failpoint
+from governor.giving_back import TRY_AGAIN_SECONDS, insist, reclaim, settle
+from governor.leasing import UNANSWERED_SECONDS, confirm, obtain
+from governor.limit import Limit, Renewed
+from governor.line import Line
+from governor.policy.turns import Act, Step
+from governor.processes import Identity
+from governor.renewal import Renewal
+from governor.succession import Passed
+from governor.ticket import Errand, Grant, Place, View
+
+# After a refusal the slot is held by a flow outside the line, or by a lease about to run out.
+REFUSED_WAIT_SECONDS = 0.5
+# Between two looks at a process that was just told to end.
+ENDING_SECONDS = 0.05
+
+
+class Turn:
+    """One ticket. `take` it, `wait` until it sits, `start_renewing` before the work, `rise` whatever happened.
+
+    Args:
+        line: its rows. limit: Prefect's side of it. effects: the world. errand: what for.
+        slots: the size that the limit must have. budget_seconds: how long the seat may last.
+    """
+
+    def __init__(
+        self, line: Line, limit: Limit, effects: Effects, errand: Errand, *, slots: int, budget_seconds: float
+    ) -> None:
+        self.line, self.limit, self.effects, self.errand = line, limit, effects, errand
+        self._slots, self._budget_seconds = slots, budget_seconds
+        self.place: Place | None = None
+        self.grant: Grant | None = None
+        self.renewal: Renewal | None = None
+        self._started_s = effects.clock_s()
+        self._not_before_s = 0.0
+        self._silent_since_s: float | None = None
+
+    def take(self) -> int:
+        """Join the line, after burying the dead in it; the ticket's number.
+
+        Raises:
+            StateUnavailable: the ticket could not be written; nothing was taken.
+        """
+        self.effects.shielded(self._take)
+        return self.ticket_id
+
+    def _take(self) -> None:
+        succession.bury_waiters(self.line, now=self.effects.now())
+        self._started_s = self.effects.clock_s()
+        self.place = self.line.take(self.errand, now=self.effects.now(), clock_s=self._started_s)
+
+    @property
+    def ticket_id(self) -> int:
+        """Number of the ticket that was taken."""
+        return self._mine().id
+
+    @property
+    def waited_seconds(self) -> float:
+        """Since the ticket was taken; time that the machine sleeps is not counted."""
+        return self.effects.clock_s() - self._started_s
+
+    def wait(self) -> Grant:
+        """Wait for the turn and for Prefect's word, at most the errand's patience.
+
+        Raises:
+            LeftLine: patience ran out. NotReady: the limit is not as it must be, or the server is gone.
+        """
+        with self.effects.bell(self._mine().id) as bell:
+            while self.grant is None:
+                view = self._look()
+                step = view.step if view else Step(Act.WAIT, seconds=TRY_AGAIN_SECONDS)
+                if step.act is Act.GONE:
+                    raise self._left("its ticket is no longer in line", view)
+                if step.act is not Act.ACCEPT and self.waited_seconds >= self.errand.patience_seconds:
+                    self._leave("its patience ran out")
+                    raise self._left("its patience ran out", view)
+                self._make(step, bell, view)
+        self.effects.ring(self.line.first(2))  # the next head watches this process from now on
+        return self.grant
+
+    def start_renewing(self) -> Renewal:
+        """Keep the lease alive from now on."""
+        self.effects.shielded(self._start_renewing)
+        assert self.renewal is not None
+        return self.renewal
+
+    def _start_renewing(self) -> None:
+        assert self.grant is not None, "sit down first"
+        self.renewal = Renewal(self.line, self.limit, self.effects, self._mine().uuid, self.grant)
+
+    def is_current(self) -> bool:
+        """Whether the seat is still this ticket's."""
+        lost = self.renewal is not None and self.renewal.lost
+        return self.grant is not None and not lost and self.line.is_current(self.grant)
+
+    def rise(self) -> None:
+        """Stand up, or leave the line: whatever was reached is undone or handed on, once."""
+        self.effects.shielded(self._rise)
+
+    def _look(self) -> View | None:
+        try:
+            return self.line.look(self._mine().id, now=self.effects.now(), clock_s=self.effects.clock_s())
+        except StateUnavailable as error:
+            log_event("look_failed", level=logging.WARNING, tier=self.line.name, why=error.happened)
+            return None
+
+    def _make(self, step: Step, bell: Wait, view: View | None) -> None:
+        """Make one step, then wait for the next occasion."""
+        try:
+            pause = self._act(step)
+        except StateUnavailable as error:
+            log_event("step_failed", level=logging.WARNING, tier=self.line.name, act=step.act, why=error.happened)
+            pause = TRY_AGAIN_SECONDS
+        if view is not None and view.place <= 2:
+            self.limit.prepare()
+        if pause > 0 and self.grant is None:
+            left = max(0.0, self.errand.patience_seconds - self.waited_seconds)
+            bell.wait(view.watch if view else (), min(pause, left))
+
+    def _act(self, step: Step) -> float:
+        """Carry a step out; seconds to wait before the next look."""
+        line, index = self.line, step.index
+        match step.act:
+            case Act.WAIT:
+                return step.seconds
+            case Act.ACCEPT:
+                self.effects.shielded(lambda: self._accept(index))
+            case Act.ASK:
+                return self._ask(index)
+            case Act.STIR:
+                succession.stir(line, self._mine().id)
+            case Act.PASS_ON:
+                self.effects.shielded(lambda: self._settle(succession.pass_on(line, index, **self._times())))
+            case Act.REAP:
+                self.effects.shielded(lambda: self._settle(succession.reap(line, index, **self._times())))
+            case Act.ROUSE:
+                self.effects.ring(succession.rouse(line, self._mine().id, index, **self._times()))
+            case Act.REVOKE:
+                self._end(succession.revoke(line, index, clock_s=self.effects.clock_s()), hard=False)
+            case Act.KILL:
+                self._end(succession.overdue(line, index, clock_s=self.effects.clock_s()), hard=True)
+                return ENDING_SECONDS
+        return 0.0
+
+    def _end(self, process: Identity | None, *, hard: bool) -> None:
+        if process is not None:
+            log_event("seat_overdue", level=logging.WARNING, tier=self.line.name, pid=process.pid, hard=hard)
+            self.effects.signal(process, hard=hard)
+
+    def _ask(self, index: int) -> float:
+        """Ask for the free slot unless it is too early; seconds until the next try.
+
+        Raises:
+            ServerSilent: for more than a minute.
+        """
+        early = self._not_before_s - self.effects.clock_s()
+        if early > 0:
+            return early
+        try:
+            self.effects.shielded(lambda: self._claim_and_ask(index))
+            self._silent_since_s = None
+        except ServerSilent:
+            now_s = self.effects.clock_s()
+            self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
+            if now_s - self._silent_since_s > UNANSWERED_SECONDS:
+                raise
+        self._not_before_s = self.effects.clock_s() + REFUSED_WAIT_SECONDS
+        return REFUSED_WAIT_SECONDS
+
+    def _claim_and_ask(self, index: int) -> None:
+        if self.line.begin_asking(self._mine().id, index, **self._times()):
+            self._ask_claimed(index)
+
+    def _ask_claimed(self, index: int) -> None:
+        """The row says `asking`: ask once, and sit down or give the row back."""
+        mine, lease_id = self._mine(), None
+        try:
+            self.limit.check(self._slots)
+            failpoint("asking.sending")
+            lease_id = obtain(self.line, self.limit, mine.uuid, self.effects.now())
+            failpoint("asking.answered")
+            if lease_id is not None:
+                seat = {"lease_id": lease_id, "budget_seconds": self._budget_seconds}
+                self.grant = self.line.grant(mine.id, index, **seat, **self._times())
+        finally:
+            if self.grant is None:
+                if lease_id is not None:
+                    self.limit.release(lease_id)
+                insist(self.effects, lambda: self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s()))
+
+    def _accept(self, index: int) -> None:
+        """Take the offer; one renewal is answered before anything is done under it."""
+        mine = self._mine()
+        grant = succession.accept(self.line, mine.id, index, budget_seconds=self._budget_seconds, **self._times())
+        if grant is None:
+            return
+        try:
+            failpoint("accept.confirming")
+            if confirm(self.limit, self.effects, grant.lease_id) is Renewed.ALIVE:
+                insist(self.effects, lambda: self.line.renewed(grant, grant.lease_id, now=self.effects.now()))
+                self.grant = grant
+            elif self.line.ask_again(mine.id, grant, clock_s=self.effects.clock_s()):
+                self._ask_claimed(index)
+        except BaseException:
+            self._hand_over(grant)  # a seat that could not be confirmed goes on like any other
+            raise
+
+    def _rise(self) -> None:
+        if self.renewal is not None:
+            self.renewal.stop()
+            failpoint("renewal.stopped")
+        grant, self.grant = self.grant, None
+        if grant is not None:
+            self._hand_over(grant)
+        elif self.place is not None:
+            self._leave("left before its turn")
+
+    def _hand_over(self, grant: Grant) -> None:
+        mine = self._mine()
+        passed = insist(self.effects, lambda: succession.hand_over(self.line, mine.id, grant, **self._times()))
+        if passed is not None:
+            self._settle(passed)
+
+    def _leave(self, why: str) -> None:
+        mine = self._mine()
+
+        def leave() -> None:
+            passed = insist(self.effects, lambda: succession.leave(self.line, mine.id, why, **self._times()))
+            if passed is not None:
+                self._settle(passed)
+            if self._silent_since_s is not None:  # an answer that was lost may have been a lease
+                reclaim(self.line, self.limit, self.effects.now())
+
+        self.effects.shielded(leave)
+
+    def _settle(self, passed: Passed) -> None:
+        settle(self.line, self.limit, self.effects, passed)
+
+    def _times(self) -> dict[str, Any]:
+        return {"now": self.effects.now(), "clock_s": self.effects.clock_s()}
+
+    def _mine(self) -> Place:
+        assert self.place is not None, "take a ticket first"
+        return self.place
+
+    def _left(self, why: str, view: View | None) -> LeftLine:
+        mine, waited = self._mine(), self.waited_seconds
+        place, holder = (view.place, view.holder) if view else (0, None)
+        log_event("left_line", ticket=mine.id, holder=self.errand.agent, tier=self.line.name, seconds=waited, why=why)
+        return LeftLine(
+            f"{self.errand.agent} left the {self.line.name} line after {waited:.0f} s at place {place}: {why};"
+            f" the desk was held by {holder or 'nobody'}.",
+            means="Nothing was lost; it runs again at its next time.",
+            remedy="`hotdesk status` shows the line.",
+            line=self.line.name,
+            ticket=mine.id,
+            waited_seconds=waited,
+            place=place,
+            holder=holder,
+        )

@@ -1,0 +1,53 @@
+"""A state folder of every earlier release still opens, with everything in it, and goes on working."""
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from governor import succession
+from governor.line import Errand, Line
+from governor.policy.turns import Act
+from governor.presence import judge
+from governor.processes import identify
+from governor.settings import Home
+from governor.state.migrations import MIGRATIONS
+from governor.state.models import AgentRun, Slot, Ticket
+from governor.state.sessions import database, reading, recall, store
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+RELEASES = sorted(path.name for path in FIXTURES.glob("state-*"))
+TABLE = "SELECT name, type, \"notnull\", pk FROM pragma_table_info('{}') ORDER BY name"
+NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
+
+
+def columns(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with sqlite3.connect(path) as db:
+        names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'index')")]
+        return {name: db.execute(TABLE.format(name)).fetchall() for name in names if not name.startswith("sqlite_")}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_folder_of_an_earlier_release_opens_and_its_line_goes_on(release: str, hotdesk_home: Home, tmp_path: Path):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / release / "hotdesk.sql").read_text())
+    database()
+    new = tmp_path / "new.db"
+    database(new)
+    assert columns(hotdesk_home.database) == columns(new)
+    with sqlite3.connect(hotdesk_home.database) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert recall("profile") == "cpu-only"
+    with reading() as session:
+        assert session.scalars(select(AgentRun.agent)).all() == ["digest/news"]
+        fence = session.get_one(Slot, ("gpu", 0)).fence
+    line = Line("gpu", store(), judge, identify)
+    mine = line.take(Errand("gpu", "digest/new", "m", 60.0), now=NOW, clock_s=1e6)
+    assert line.look(mine.id, now=NOW, clock_s=1e6).step.act is Act.REAP  # its holder was of another boot
+    succession.reap(line, 0, now=NOW, clock_s=1e6)
+    grant = succession.accept(line, mine.id, 0, budget_seconds=60, now=NOW, clock_s=1e6)
+    assert grant is not None and grant.fence == fence + 1
+    with reading() as session:
+        assert session.get_one(Ticket, mine.id).id > 6
