@@ -6,19 +6,21 @@ right (`governor.mirror`, `stuck`, `requeue`) imports Prefect.
 """
 
 import logging
+import ssl
 import threading
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
+from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, Settings
 
 from governor.errors import NotReady, ServerSilent
 from governor.events import log_event
@@ -31,6 +33,7 @@ LEASE_SECONDS = 60.0
 # An answer takes 10 ms (measured); a busy server some seconds. Prefect's default is a minute.
 REQUEST_SECONDS = 10.0
 LOCKED = 423
+_built: dict[str, Settings] = {}
 UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError)
 
 
@@ -51,10 +54,8 @@ class PrefectLimit:
 
     def _open(self) -> SyncPrefectClient:
         try:
-            # The client's own retries re-send a POST whose answer was lost: refused because of oneself, or
-            # released twice at once. They also take minutes, while the whole line waits.
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}):
-                return get_client(sync_client=True).__enter__()
+            with _once():
+                return get_client(sync_client=True, httpx_settings=_wire()).__enter__()
         except ValueError as error:
             raise NotReady(
                 "No Prefect server is configured.",
@@ -71,9 +72,11 @@ class PrefectLimit:
             self._client.__exit__(kind, error, trace)
 
     def prepare(self) -> None:
-        """See Limit."""
-        with suppress(NotReady), self._busy:  # said when the server is really asked
-            _ = self.client
+        """See Limit. Connects, and gets the token that the server wants to see with every change."""
+        if self._client is not None:
+            return
+        with suppress(NotReady, *UNREACHABLE), self._busy, _once():  # said when the server is really asked
+            self.client.read_global_concurrency_limits(limit=1, offset=0)
 
     @property
     def client(self) -> SyncPrefectClient:
@@ -165,9 +168,30 @@ class PrefectLimit:
         )
 
 
-def _once() -> AbstractContextManager[object]:
-    """Send each request once: retries are ours to decide."""
-    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
+def _once() -> SettingsContext:
+    """Send each request once, and wait 10 s at most: retries are ours to decide.
+
+    The client's own re-send a POST whose answer was lost: refused because of oneself, or released twice
+    at once. They also take minutes, while the whole line waits.
+    """
+    context = get_settings_context()
+    return SettingsContext(profile=context.profile, settings=_patient(context.settings))
+
+
+def _patient(settings: Settings) -> Settings:
+    """The same settings without retries. Building them takes 40-75 ms, so it is done once for each."""
+    if settings is _built.get("patient"):
+        return settings
+    if settings is not _built.get("from"):
+        updates = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}
+        _built.update({"patient": settings.copy_with_update(updates=updates), "from": settings})
+    return _built["patient"]
+
+
+def _wire() -> dict[str, Any]:
+    """Reading the certificate bundle takes 45 ms; an address without TLS needs none (and trusts nobody)."""
+    plain = (PREFECT_API_URL.value() or "").startswith("http://")
+    return {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)} if plain else {}
 
 
 def lease_folder() -> Path:

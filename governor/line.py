@@ -130,7 +130,8 @@ class Line:
         before = [row for row in tickets if row.id < ticket_id and row.id not in dead][-1:]
         near = (*busy, *before) if me.place <= 2 else before  # each run that ends would wake the whole line
         watch = tuple(owner for row in near if (owner := identity_of(row)) is not None)
-        return View(me.place, step, holder, watch if step.act is Act.WAIT else ())
+        quiet = all(row.state == "held" for row in busy)
+        return View(me.place, step, holder, watch if step.act is Act.WAIT else (), quiet)
 
     def begin_asking(self, ticket_id: int, index: int, *, now: datetime, clock_s: float) -> bool:
         """Claim a free slot before Prefect is asked, so that a lost answer is known to be ours.

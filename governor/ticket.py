@@ -45,10 +45,11 @@ class View:
     """The line as one ticket sees it, and what it should do now.
 
     `place` is 1 at the head and 0 when the ticket is not in line; `watch` are the processes whose end
-    concerns it: the holders and the one before it.
+    concerns it: the holders and the one before it. `quiet`: nothing is changing hands just now.
     """
 
     place: int
     step: Step
     holder: str | None
     watch: tuple[Identity, ...]
+    quiet: bool = True

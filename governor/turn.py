@@ -124,8 +124,8 @@ class Turn:
         except StateUnavailable as error:
             log_event("step_failed", level=logging.WARNING, tier=self.line.name, act=step.act, why=error.happened)
             pause = TRY_AGAIN_SECONDS
-        if view is not None and view.place <= 2:
-            self.limit.prepare()
+        if view is not None and view.place <= 2 and view.quiet:
+            self.limit.prepare()  # not while the desk changes hands: it would take the heir's processor
         if pause > 0 and self.grant is None:
             left = max(0.0, self.errand.patience_seconds - self.waited_seconds)
             bell.wait(view.watch if view else (), min(pause, left))

@@ -17,13 +17,20 @@ from governor.policy.ordering import Order, OrderRules
 from governor.rows import OVER, SETTING, SLOT, TICKET, order_key
 from governor.state.models import Base
 from governor.state.sessions import Store, engine_for
+from governor.ticket import Grant
 from governor.turn import Turn
 from tests.simulation.server import Server, VirtualLimit
 from tests.simulation.world import Cancelled, Faults, Killed, Process, VirtualEffects, World
 
 HORIZON_SECONDS = 1500.0
 QUIET_SECONDS = 0.5
+# What is on its way to the server when the last agent ends arrives, and is answered or not.
+SETTLE_SECONDS = 0.5
 CLIENT_GONE_SECONDS = 0.34  # until an engine notices that a streaming client went away (measured)
+# A death is noticed at once; a dead releaser's own request is given 0.5 s, a refusal is repeated after 0.5 s.
+FREED_WITHIN_SECONDS = 1.6
+# Longer than all seats of a schedule together: who leaves after that was forgotten.
+LONG_PATIENCE_SECONDS = 300.0
 MODELS = ("7b", "tiny")
 
 _engine = engine_for("sqlite://", poolclass=StaticPool, begin=False)
@@ -142,7 +149,7 @@ class Schedule:
         self.turns: dict[Process, Turn] = {}
         self.claims: list[int] = []
         self.fences: dict[int, int] = {}
-        self.busy_until_s = 0.0
+        self.handed_over_s = 0.0
         self.world.observers.append(self._observe)
 
     def play(self) -> "Schedule":
@@ -152,8 +159,10 @@ class Schedule:
                 pass
             self._slots()
             self._set_out()
-            self.world.run(self.world.clock_s + HORIZON_SECONDS)
+            self.world.run(self.world.clock_s + HORIZON_SECONDS, self._all_went_home)
+            self.world.run(self.world.clock_s + SETTLE_SECONDS)
             self._all_are_accounted_for()
+            self._cancels_leave_nothing_behind()
             self._come_to_rest()
             self._books_balance()
         except Violation as broken:
@@ -161,6 +170,10 @@ class Schedule:
         finally:
             self.world.close()
         return self
+
+    def _all_went_home(self) -> bool:
+        world = self.world
+        return len(world.processes) == self.plan.agents and not any(process.alive for process in world.processes)
 
     # -- who does what -----------------------------------------------------------------------------
 
@@ -203,7 +216,7 @@ class Schedule:
 
     def _agent(self, process: Process) -> None:
         dice = self.world.random
-        patience = dice.choice((0.5, 5.0, 300.0, 300.0, 300.0))
+        patience = dice.choice((0.5, 5.0, LONG_PATIENCE_SECONDS, LONG_PATIENCE_SECONDS, LONG_PATIENCE_SECONDS))
         due = self.world.now() if dice.random() < 0.3 else None
         errand = Errand("gpu", process.name, dice.choice(MODELS), patience, due, work_seconds=dice.uniform(0, 2))
         turn = Turn(self.line, self.limit, self.effects, errand, slots=self.plan.slots, budget_seconds=20.0)
@@ -212,6 +225,8 @@ class Schedule:
             process.fate = "served"
         except LeftLine:
             process.fate = "skipped"
+            if self.plan.calm and not self.plan.remote and patience >= LONG_PATIENCE_SECONDS:
+                raise Violation(f"{process.name} waited in vain for {patience:.0f} s") from None
         except NotReady:
             process.fate = "not ready"
         except Cancelled:
@@ -248,6 +263,7 @@ class Schedule:
         if grant is None or not turn.is_current():
             raise Lost
         self._one_call_under_a_current_fence(process)
+        self._lease_lives(process, grant)
         call = Call(process, grant.fence, grant.index, world.clock_s + seconds)
         self.engine.calls.append(call)
         world.at("calling")
@@ -260,6 +276,12 @@ class Schedule:
     # -- what must hold ------------------------------------------------------------------------------
 
     def _observe(self, name: str, process: Process) -> None:
+        if name == "hand_over.begin":
+            self._nothing_renews_any_more(process)
+        if name == "hand_over.done":
+            self.handed_over_s = self.world.clock_s
+        if name in ("grant.done", "accept.done"):
+            self._freed_in_time(process)
         if name in ("grant.done", "accept.done", "revoke.done", "pass_on.done", "hand_over.done", "ask.done"):
             self._rows_agree(name)
 
@@ -277,6 +299,23 @@ class Schedule:
         seated = [grant for grant in grants if (grant.index, grant.fence) in held]
         if len(seated) > self.plan.slots:
             raise Violation(f"{len(seated)} current seats at {self.plan.slots} slots after {name}")
+
+    def _nothing_renews_any_more(self, process: Process) -> None:
+        """The renewal is stopped and joined before the lease changes hands."""
+        if any(not thread.dead for thread in process.threads[1:]) and not process.ever_stopped:
+            raise Violation(f"{process.name} stands up while its renewal still runs")
+
+    def _freed_in_time(self, process: Process) -> None:
+        """Whoever dies or stands up, the next one that waits sits within the bound."""
+        waited_s = self.world.clock_s - max(self.handed_over_s, self.world.last_end_s, process.born_s)
+        if self.plan.calm and not self.plan.remote and self.plan.slots == 1 and waited_s > FREED_WITHIN_SECONDS:
+            raise Violation(f"{process.name} sat down {waited_s:.2f} s after the desk was left")
+
+    def _lease_lives(self, process: Process, grant: Grant) -> None:
+        """An heir has one renewal answered before its first call, so its lease is at the server then."""
+        lease_id = _driver.execute('SELECT lease_id FROM slots WHERE "index" = ?', (grant.index,)).fetchone()[0]
+        if not self.plan.jumps and not process.ever_stopped and lease_id not in self.server.leases:
+            raise Violation(f"{process.name} calls under the lease {lease_id}, which the server does not know")
 
     def _slot_rows(self) -> list[SlotRow]:
         return [SlotRow(*row) for row in _driver.execute('SELECT "index", fence, state FROM slots').fetchall()]
@@ -298,6 +337,15 @@ class Schedule:
         lost = [p.name for p in self.world.processes if p.alive or p.fate == "running"]
         if lost:
             raise Violation(f"still waiting at the end: {', '.join(lost)}")
+
+    def _cancels_leave_nothing_behind(self) -> None:
+        """Who is cancelled, wherever, gives back what it had, at once; only the dead need a reaper."""
+        if (
+            self.plan.calm
+            and not (self.plan.faults.kill or self.plan.jumps)
+            and (self.server.leases or self.server.active_slots)
+        ):
+            raise Violation(f"leases are left although nobody died: {list(self.server.leases)}")
 
     def _come_to_rest(self) -> None:
         """A governor that nothing ever happens to clears up; leases that nobody renews run out."""

@@ -51,6 +51,7 @@ class Process:
 
     identity: Identity
     name: str
+    born_s: float = 0.0
     alive: bool = True
     died_s: float = 0.0
     stopped: bool = False
@@ -69,6 +70,7 @@ class World:
         self.random = random.Random(seed)
         self.faults = faults
         self.clock_s, self.wall_shift_s = 1000.0, 0.0
+        self.last_end_s = 0.0
         self.processes: list[Process] = []
         self.log: list[str] = []
         self.observers: list[Callable[[str, Process], None]] = []
@@ -94,7 +96,7 @@ class World:
 
     def spawn(self, name: str, body: Callable[[Process], None], *, pid: int | None = None) -> Process:
         pid = pid or next(self._pids)
-        process = Process(Identity(BOOT, "ns", pid, int(self.clock_s * 100) + next(self._sequence)), name)
+        process = Process(Identity(BOOT, "ns", pid, int(self.clock_s * 100) + next(self._sequence)), name, self.clock_s)
         self.processes.append(process)
 
         def run() -> None:
@@ -151,9 +153,9 @@ class World:
         if token >= 0:
             self.later(self.random.choice((0.0003, 0.002, 0.02)), lambda: self._resume(thread, token))
 
-    def run(self, until_s: float) -> None:
-        """Play events until nothing is left or the virtual time is up."""
-        while self._queue and self._queue[0][0] <= until_s:
+    def run(self, until_s: float, over: Callable[[], bool] = lambda: False) -> None:
+        """Play events until nothing is left, the virtual time is up, or it is `over`."""
+        while self._queue and self._queue[0][0] <= until_s and not over():
             at_s, _, act = heapq.heappop(self._queue)
             self.clock_s = max(self.clock_s, at_s)
             act()
@@ -203,6 +205,7 @@ class World:
     def end(self, process: Process) -> None:
         """The process is gone: whoever watches it wakes, its threads never run again."""
         process.alive, process.died_s = False, self.clock_s
+        self.last_end_s = self.clock_s
         for thread, (_, watch) in list(self._waiting.items()):
             if process.identity in watch:
                 self.wake(thread)

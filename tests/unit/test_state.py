@@ -11,7 +11,7 @@ from governor.errors import NotReady
 from governor.settings import Home
 from governor.state.migrations import MIGRATIONS
 from governor.state.models import Service, Setting
-from governor.state.sessions import Watch, database, reading, recall, remember, transaction
+from governor.state.sessions import database, reading, recall, remember, transaction
 
 
 def test_no_increment_is_lost_between_threads(hotdesk_home: Home):
@@ -73,13 +73,3 @@ def test_an_error_rolls_the_transaction_back(hotdesk_home: Home):
         session.flush()
         raise RuntimeError
     assert recall("a") == "before"
-
-
-def test_a_watch_sees_the_commits_of_others_once(hotdesk_home: Home):
-    watch = Watch()
-    assert watch.changed()
-    assert not watch.changed()
-    remember("a", "b")
-    assert watch.changed()
-    assert not watch.changed()
-    watch.close()

@@ -1,0 +1,49 @@
+"""Ten thousand schedules of the line's own code in a seeded world, and every rule of it broken on purpose."""
+
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.simulation.conftest import Played
+from tests.simulation.mutations import MUTATIONS, Outcome, try_out
+from tests.simulation.scenario import Schedule
+
+
+@pytest.mark.timeout(3700)
+def test_every_invariant_holds_in_every_schedule(played: Played):
+    said = played.result()
+    assert played.process.returncode == 0, f"replay it: python -m tests.simulation --seed N\n{said[-8000:]}"
+    found = re.search(r"(\d+) schedules in .* every invariant held", said)
+    assert found is not None and int(found[1]) == played.schedules
+
+
+def test_one_seed_replays_one_schedule():
+    first, second = Schedule(4711).play(), Schedule(4711).play()
+    assert first.world.log == second.world.log
+    assert len(first.world.log) > 20
+
+
+def test_schedules_differ_and_hold_every_kind_of_trouble():
+    plans = [Schedule(seed) for seed in range(200)]
+    for plan in plans:
+        plan.world.close()
+    faults = [plan.plan.faults for plan in plans]
+    for name in ("kill", "stop", "cancel", "database", "silence", "slow"):
+        assert any(getattr(fault, name) for fault in faults), name
+    for name in ("restarts", "jumps", "strangers", "overstay", "remote"):
+        assert any(getattr(plan.plan, name) for plan in plans), name
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Two mutations at a time: each is a process of its own."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {mutation.rule: pool.submit(try_out, mutation) for mutation in MUTATIONS}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("rule", [mutation.rule for mutation in MUTATIONS])
+def test_a_broken_rule_is_noticed(outcomes: dict[str, "Future[Outcome]"], rule: str):
+    outcome = outcomes[rule].result(timeout=390)
+    assert outcome.noticed, f"nothing fails without it; {outcome.mutation.noticed_by} said {outcome.said}"
