@@ -6,15 +6,12 @@ values) stays too. Starts no process.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import (
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
-    WorkPoolCreate,
-)
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.workers.process import ProcessWorker
 
@@ -22,6 +19,8 @@ from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL
 from deployments.deploying import deploy
 from deployments.fleet import Entry, read_fleet
 from governor.errors import NotReady
+from governor.lease import served_leases
+from governor.mirror import reconcile, right_limits
 from governor.policy.facts import Profile
 
 DEFAULT_BLOCK = "default"
@@ -68,8 +67,8 @@ def bootstrap(
     done = Bootstrapped()
     try:
         with get_client(sync_client=True) as client:
-            for line, slots in sorted(profile.slots.items()):
-                _limit(client, line, slots, done)
+            done.limits.update(profile.slots)
+            done.changed += right_limits(client, profile.slots)
             _pool(client, done)
             _blocks(client, done)
             tell(f"deploying {len(entries)} flows")
@@ -77,6 +76,8 @@ def bootstrap(
                 done.deployments.append(deployed.name)
                 done.paused += [deployed.name] if deployed.paused else []
                 done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
+            now = datetime.now(UTC)
+            done.changed += reconcile(client, profile.slots, leases=served_leases(client), pool=POOL, now=now)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise NotReady(
             f"The Prefect server did not carry out the bootstrap: {type(error).__name__}: {error}.",
@@ -84,26 +85,6 @@ def bootstrap(
             remedy='Check the server with `hotdesk doctor`, and `eval "$(hotdesk env)"` in this shell.',
         ) from error
     return done
-
-
-def _limit(client: SyncPrefectClient, line: str, slots: int, done: Bootstrapped) -> None:
-    """The limit exists, is active and has the profile's size. Slots in use are never touched."""
-    done.limits[line] = slots
-    try:
-        found = client.read_global_concurrency_limit_by_name(line)
-    except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=line, limit=slots))
-        done.changed.append(f"limit {line} {CREATED}")
-        return
-    if not found.active:
-        done.changed.append(f"limit {line} was inactive and let everybody in; it is active again")
-    if found.limit != slots:
-        done.changed.append(f"limit {line} had {found.limit} slots; it has the profile's {slots} now")
-    if found.slot_decay_per_second:
-        done.changed.append(f"limit {line} gave slots back by time; it does not any more")
-    if not found.active or found.limit != slots or found.slot_decay_per_second:
-        right = GlobalConcurrencyLimitUpdate(limit=slots, active=True, slot_decay_per_second=0.0)
-        client.update_global_concurrency_limit(line, right)
 
 
 def _pool(client: SyncPrefectClient, done: Bootstrapped) -> None:

@@ -104,6 +104,19 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def line(
+    name: Annotated[str, typer.Argument(help="gpu or cpu.")] = "gpu",
+    order: Annotated[str | None, typer.Option(help="fifo, affinity or deadline.")] = None,
+    overtakes: Annotated[int | None, typer.Option(help="How often a ticket may be overtaken in its life.")] = None,
+    never_after: Annotated[float | None, typer.Option(help="Seconds after which it is never overtaken.")] = None,
+) -> None:
+    """Show or choose the order in which a line is served."""
+    from deployments.line_order import run_line
+
+    print(run_line(name, order=order, overtakes=overtakes, never_after_seconds=never_after))
+
+
+@app.command()
 def env() -> None:
     """Print what a shell needs: eval "$(hotdesk env)"."""
     from deployments.environment import client_environment, shell_lines

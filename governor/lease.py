@@ -20,7 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, Settings
+from prefect.settings import PREFECT_API_URL
 
 from governor.errors import NotReady, ServerSilent
 from governor.events import log_event
@@ -33,7 +33,6 @@ LEASE_SECONDS = 60.0
 # An answer takes 10 ms (measured); a busy server some seconds. Prefect's default is a minute.
 REQUEST_SECONDS = 10.0
 LOCKED = 423
-_built: dict[str, Settings] = {}
 UNREACHABLE = (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError)
 
 
@@ -172,20 +171,14 @@ def _once() -> SettingsContext:
     """Send each request once, and wait 10 s at most: retries are ours to decide.
 
     The client's own re-send a POST whose answer was lost: refused because of oneself, or released twice
-    at once. They also take minutes, while the whole line waits.
+    at once. They also take minutes, while the whole line waits. Copied by hand: Prefect's own
+    `temporary_settings` builds all settings anew, which takes 40-75 ms (measured).
     """
     context = get_settings_context()
-    return SettingsContext(profile=context.profile, settings=_patient(context.settings))
-
-
-def _patient(settings: Settings) -> Settings:
-    """The same settings without retries. Building them takes 40-75 ms, so it is done once for each."""
-    if settings is _built.get("patient"):
-        return settings
-    if settings is not _built.get("from"):
-        updates = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}
-        _built.update({"patient": settings.copy_with_update(updates=updates), "from": settings})
-    return _built["patient"]
+    client = context.settings.client.model_copy(update={"max_retries": 0})
+    api = context.settings.api.model_copy(update={"request_timeout": REQUEST_SECONDS})
+    settings = context.settings.model_copy(update={"client": client, "api": api})
+    return SettingsContext(profile=context.profile, settings=settings)
 
 
 def _wire() -> dict[str, Any]:
@@ -197,3 +190,16 @@ def _wire() -> dict[str, Any]:
 def lease_folder() -> Path:
     """Where the server of this state folder keeps its leases."""
     return home().prefect / "concurrency_leases"
+
+
+def served_leases(client: SyncPrefectClient) -> Path | None:
+    """Folder of the lease files of the server that answers; None when it keeps them elsewhere.
+
+    A server on another machine has its files there; one that keeps its leases in memory has none.
+    """
+    if client.api_url.host not in ("127.0.0.1", "localhost", "::1"):
+        return None
+    told = client.request("GET", "/admin/settings").json()
+    storage = str(told.get("server", {}).get("concurrency", {}).get("lease_storage", ""))
+    where = Path(str(told.get("home", "")))
+    return where / "concurrency_leases" if storage.endswith("filesystem") and where.is_dir() else None

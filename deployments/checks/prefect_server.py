@@ -92,10 +92,8 @@ def limit(where: Home, url: str, auth: str | None, line: str, slots: int) -> Che
         return failed(name, f"has {found['limit']} slots, the profile {slots}", "`hotdesk bootstrap` sets it.")
     held, taken = _live_slots(where, line), int(found["active_slots"])
     if taken > held:
-        remedy = (
-            "Wait 90 s: a lease that nobody renews ends by itself. Still so, and nobody seated (`hotdesk status`):"
-            f" prefect global-concurrency-limit update {line} --active-slots 0"
-        )
+        remedy = "A flow outside the line may use it. A lease that nobody renews ends within 75 s; a counter that"
+        remedy += " hangs is reset by the governor at its second look (`prefect deployment run govern/governor`)."
         return warned(name, f"{taken} of {slots} slots taken, but {held} seated here", remedy)
     return passed(name, f"active, {taken} of {slots} slots taken")
 
