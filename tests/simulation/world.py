@@ -2,7 +2,7 @@
 
 Each virtual process is a greenlet that runs `governor.turn` unchanged. At every failpoint it gives way:
 the world may let others run, kill it, stop it, cancel it or fail its transaction. One seed replays one
-schedule. What is checked is in `invariants`, who does what in `scenario`.
+schedule. Who does what, and what is checked, is in `scenario`.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""Hysteresis and one rung at a time (invariants 16 and 17)."""
+"""Hysteresis and one rung at a time (invariants 20 and 21)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The ticket line on a real database: first come, first served, among the living (invariants 1-6)."""
+"""The ticket line on a real database: first come, first served, among the living (invariants 1-11)."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Who leaves first, and when nobody has to (invariant 12)."""
+"""Who leaves first, and when nobody has to (invariant 16)."""
 
 from governor.policy.facts import Held
 from governor.policy.residency import idle_to_evict, make_room
