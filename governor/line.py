@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Update, select, update
 
-from governor.policy.ordering import Choice, next_up, place
+from governor.policy.ordering import Choice, place
 from governor.policy.turns import ASKING_SECONDS, Act, Me, SlotFact, next_step
 from governor.processes import Identity
 from governor.rows import (
@@ -37,6 +37,7 @@ from governor.rows import (
     is_dead,
     line_rules,
     model_of,
+    pick,
     read_slot,
     read_slots,
     waiter_facts,
@@ -51,11 +52,10 @@ PRUNE_EVERY = 500
 
 @dataclass(frozen=True)
 class Chosen:
-    """Who is next at a slot, the ticket's row, and the ticket after it (None: nobody else is ready)."""
+    """Who is next at a slot, and the ticket's row."""
 
     choice: Choice
     row: AnyRow
-    after: int | None
 
 
 class Line:
@@ -115,8 +115,11 @@ class Line:
         with self.store.look() as db:
             tickets, slots = in_line(db, self.name), read_slots(db, self.name)
             rules = line_rules(db, self.name)
-        waiters = waiter_facts(tickets, self.judge, now=now, clock_s=clock_s, trusted=ticket_id)
-        choice = next_up(waiters, rules, last_model=next((s.last_model for s in slots if s.state == "free"), None))
+        dead = {row.id for row in tickets if row.id < ticket_id and is_dead(row, self.judge)}
+        last_model = next((row.last_model for row in slots if row.state == "free"), None)
+        times = {"now": now, "clock_s": clock_s, "trusted": ticket_id}
+        choice = pick(tickets, rules, self.judge, dead, last_model=last_model, **times)
+        waiters = waiter_facts(tickets, dead, **times)
         me = Me(
             ticket_id,
             place(waiters, ticket_id),
@@ -126,7 +129,6 @@ class Line:
         step = next_step(me, [self._slot_fact(row, clock_s) for row in slots], choice)
         busy = [row for row in slots if row.state != "free"]
         holder = next((f"{row.agent} (pid {row.pid})" for row in busy), None)
-        dead = {w.ticket_id for w in waiters if w.dead}
         before = [row for row in tickets if row.id < ticket_id and row.id not in dead][-1:]
         near = (*busy, *before) if me.place <= 2 else before  # each run that ends would wake the whole line
         watch = tuple(owner for row in near if (owner := identity_of(row)) is not None)
@@ -226,13 +228,11 @@ class Line:
     ) -> Chosen | None:
         """Who is next at this slot, by the order in force, read in this transaction."""
         rows = in_line(db, self.name)
-        waiters = waiter_facts(rows, self.judge, now=now, clock_s=clock_s, trusted=trusted)
-        choice = next_up(waiters, line_rules(db, self.name), last_model=slot.last_model)
+        times = {"now": now, "clock_s": clock_s, "trusted": trusted}
+        choice = pick(rows, line_rules(db, self.name), self.judge, set(), last_model=slot.last_model, **times)
         if choice is None:
             return None
-        ready = [w.ticket_id for w in waiters if not (w.dead or w.claiming or w.ticket_id == choice.ticket_id)]
-        row = next(row for row in rows if row.id == choice.ticket_id)
-        return Chosen(choice, row, min(ready, default=None))
+        return Chosen(choice, next(row for row in rows if row.id == choice.ticket_id))
 
     def claim(
         self, db: Connection, slot: AnyRow, choice: Choice, state: str, owner: Identity, *, clock_s: float

@@ -1,6 +1,7 @@
 """Keeps the lease of a seat alive beside the work, and says so when the seat is lost."""
 
 import logging
+from datetime import datetime
 
 from governor.effects import Effects, Stop
 from governor.errors import ServerSilent, StateUnavailable
@@ -26,6 +27,7 @@ class Renewal:
     def __init__(self, line: Line, limit: Limit, effects: Effects, ticket_uuid: str, grant: Grant) -> None:
         self._line, self._limit, self._effects = line, limit, effects
         self._uuid, self._grant, self._lease_id = ticket_uuid, grant, grant.lease_id
+        self._confirmed_at = effects.now()  # the seat was granted or confirmed just now
         self.lost = False
         self._background = effects.background(self._run, f"renew-{line.name}")
 
@@ -34,22 +36,29 @@ class Renewal:
         self._background.stop(STOP_SECONDS)
 
     def _run(self, stop: Stop) -> None:
-        while not stop.wait(RENEW_EVERY_SECONDS):
-            if not self._once():
-                self.lost = True
-                log_event("seat_lost", tier=self._line.name, level=logging.WARNING, fence=self._grant.fence)
-                return
+        good = self._note(self._confirmed_at)
+        while good and not stop.wait(RENEW_EVERY_SECONDS):
+            good = self._once()
+        if not good:
+            self.lost = True
+            log_event("seat_lost", tier=self._line.name, level=logging.WARNING, fence=self._grant.fence)
 
     def _once(self) -> bool:
         try:
             if self._limit.renew(self._lease_id) is Renewed.GONE and not self._ask_anew():
                 return False
-            return self._line.renewed(self._grant, self._lease_id, now=self._effects.now())
         except ServerSilent as error:
             log_event("renewal_unanswered", level=logging.WARNING, lease=self._lease_id, why=error.happened)
+            return True
+        return self._note(self._effects.now())
+
+    def _note(self, at: datetime) -> bool:
+        """Write down when the server last said that the lease lives; False when the fence is old."""
+        try:
+            return self._line.renewed(self._grant, self._lease_id, now=at)
         except StateUnavailable as error:  # the fence is checked again before and after every call
             log_event("renewal_unwritten", level=logging.WARNING, lease=self._lease_id, why=error.happened)
-        return True
+            return True
 
     def _ask_anew(self) -> bool:
         if not self._line.is_current(self._grant):

@@ -7,14 +7,15 @@ of work costs as much as everything else in it. Every function works inside the 
 import json
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, Table, Update, bindparam, case, or_, select, update
+from sqlalchemy import Connection, Row, Table, TextClause, bindparam, case, or_, select, text, update
 
-from governor.policy.ordering import OrderRules, Waiter
+from governor.policy.ordering import Choice, OrderRules, Waiter, next_up
 from governor.processes import Identity, Life
 from governor.state.models import Setting, Slot, Ticket
 
@@ -31,6 +32,7 @@ NOBODY: dict[str, Any] = dict.fromkeys(("boot_id", "pid_namespace", "pid", "star
 
 Judge = Callable[[Identity], Life]
 AnyRow = Row[Any]
+
 
 # Statements are built once: a built one keeps its cache key, which costs more than running it.
 _IN_LINE = (
@@ -52,8 +54,7 @@ _IN_LINE = (
     .order_by(TICKET.c.id)
 )
 _RULES = select(SETTING.c.value).where(SETTING.c.key == bindparam("key"))
-_THIS_SLOT = (SLOT.c.line == bindparam("this_line"), SLOT.c.index == bindparam("this_index"))
-_READ_SLOT = select(*SLOT_COLUMNS).where(*_THIS_SLOT)
+_READ_SLOT = select(*SLOT_COLUMNS).where(SLOT.c.line == bindparam("this_line"), SLOT.c.index == bindparam("this_index"))
 _READ_SLOTS = (
     select(*SLOT_COLUMNS, TICKET.c.agent.label("agent"))
     .outerjoin(TICKET, TICKET.c.id == SLOT.c.ticket_id)
@@ -108,15 +109,24 @@ def change_ticket(db: Connection, ticket_id: int, states: tuple[str, ...], **val
 
 
 @lru_cache(maxsize=64)
-def _slot_update(columns: tuple[str, ...]) -> Update:
-    return update(SLOT).where(*_THIS_SLOT).values({name: bindparam(name) for name in columns})
+def _slot_update(columns: tuple[str, ...]) -> TextClause:
+    return _update(SLOT, columns, 'line = :this_line AND "index" = :this_index')
 
 
 @lru_cache(maxsize=64)
-def _ticket_update(columns: tuple[str, ...], states: tuple[str, ...]) -> Update:
-    in_state = or_(*(TICKET.c.state == state for state in states))  # no IN: it is compiled anew each time
-    mine = update(TICKET).where(TICKET.c.id == bindparam("this_id"), in_state)
-    return mine.values({name: bindparam(name) for name in columns})
+def _ticket_update(columns: tuple[str, ...], states: tuple[str, ...]) -> TextClause:
+    allowed = ", ".join(f"'{state}'" for state in states)
+    return _update(TICKET, columns, f"id = :this_id AND state IN ({allowed})")
+
+
+def _update(table: Table, columns: tuple[str, ...], where: str) -> TextClause:
+    """An UPDATE by hand; names are those of this module's callers, values are bound with the columns' types.
+
+    A run makes each change once, in the middle of a hand-over, and compiling one that was built takes 1.7 ms.
+    """
+    values = ", ".join(f"{name} = :{name}" for name in columns)
+    binds = [bindparam(name, type_=table.c[name].type) for name in columns]
+    return text(f"UPDATE {table.name} SET {values} WHERE {where}").bindparams(*binds)
 
 
 def empty_slot(db: Connection, slot: AnyRow, clock_s: float) -> None:
@@ -132,14 +142,45 @@ def count_passed(db: Connection, ticket_ids: Sequence[int], by: int) -> None:
         db.execute(update(TICKET).where(TICKET.c.id.in_(ticket_ids)).values(overtaken=counted))
 
 
+def pick(
+    rows: Sequence[AnyRow],
+    rules: OrderRules,
+    judge: Judge,
+    dead: set[int],
+    *,
+    last_model: str | None,
+    now: datetime,
+    clock_s: float,
+    trusted: int | None = None,
+) -> Choice | None:
+    """Who is next among the living. Only those who matter are judged: a look at /proc for each of fifty takes 3 ms.
+
+    Args:
+        rows: the tickets in line. rules: the order in force. judge: of processes.
+        dead: tickets known to be dead; those found dead here are added.
+        last_model: model of the seat before.
+        trusted: the caller's own ticket, which is alive and awake.
+    """
+    by_id = {row.id: row for row in rows}
+    while True:
+        waiters = waiter_facts(rows, dead, now=now, clock_s=clock_s, trusted=trusted)
+        choice = next_up(waiters, rules, last_model=last_model)
+        if choice is None:
+            return None
+        found = {i for i in (choice.ticket_id, *choice.passed) if i != trusted and is_dead(by_id[i], judge)}
+        if not found:
+            return choice
+        dead |= found
+
+
 def waiter_facts(
-    tickets: Sequence[AnyRow], judge: Judge, *, now: datetime, clock_s: float, trusted: int | None = None
+    rows: Sequence[AnyRow], dead: AbstractSet[int], *, now: datetime, clock_s: float, trusted: int | None = None
 ) -> list[Waiter]:
-    """The line as the policy sees it. `trusted` is the caller's own ticket, which is alive."""
+    """The line as the policy sees it."""
     return [
         Waiter(
             ticket_id=row.id,
-            dead=row.id != trusted and is_dead(row, judge),
+            dead=row.id in dead,
             asleep=bool(row.asleep) and row.id != trusted,
             claiming=row.state != "waiting",
             model=row.model,
@@ -148,7 +189,7 @@ def waiter_facts(
             work_seconds=row.work_seconds,
             overtaken=row.overtaken,
         )
-        for row in tickets
+        for row in rows
     ]
 
 

@@ -45,7 +45,7 @@ class Passed:
     """What became of a slot.
 
     Attributes:
-        ring: tickets whose turn it may be: the heir, and the one after it.
+        ring: tickets whose turn it may be.
         release: the lease that the caller must give back now, and the fence to finish that under.
             `lease_id` None: it died while it asked; look for a lease under `ticket_uuid`.
     """
@@ -244,7 +244,7 @@ def _pass(db: Connection, line: Line, slot: AnyRow, now: datetime, clock_s: floa
     owner = identity_of(chosen.row)
     assert owner is not None  # every ticket is taken by a process
     line.claim(db, slot, chosen.choice, "offered", owner, clock_s=clock_s)
-    return Passed(ring=tuple(i for i in (chosen.row.id, chosen.after) if i is not None))
+    return Passed(ring=(chosen.row.id,))  # the one after it looks by itself within 0.25 s
 
 
 def _to_release(db: Connection, line: Line, slot: AnyRow, uuid: str | None, clock_s: float) -> Passed:

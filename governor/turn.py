@@ -210,8 +210,7 @@ class Turn:
         try:
             failpoint("accept.confirming")
             if confirm(self.limit, self.effects, grant.lease_id) is Renewed.ALIVE:
-                insist(self.effects, lambda: self.line.renewed(grant, grant.lease_id, now=self.effects.now()))
-                self.grant = grant
+                self.grant = grant  # the renewal beside the seat writes it down
             elif self.line.ask_again(mine.id, grant, clock_s=self.effects.clock_s()):
                 self._ask_claimed(index)
         except BaseException:

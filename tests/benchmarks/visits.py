@@ -79,6 +79,7 @@ def figures(visits: Sequence[Visit], hold_seconds: float) -> dict[str, Any]:
     """All of it, with units in the names."""
     gaps, makespan, ideal = gaps_ms(visits), makespan_seconds(visits), ideal_seconds(visits, hold_seconds)
     stages = {stage: sum(visit.cpu_s.get(stage, 0.0) for visit in visits) for stage in visits[0].cpu_s}
+    in_line_s = stages.get("in_line", stages.get("waiting", 0.0))
     return {
         "waiters": len(visits),
         "gaps": len(gaps),
