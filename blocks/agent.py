@@ -12,8 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
-from prefect.client.schemas.objects import State
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
@@ -28,6 +39,8 @@ from governor.state.models import AgentRun
 from governor.state.sessions import transaction
 
 CAPPED_TAG, SAMPLE_TAG = "capped", "sample"
+# A run that started later than its whole patience still gets one look at the line.
+LEAST_PATIENCE_SECONDS = 5.0
 
 
 class CouldNot(Exception):
@@ -48,6 +61,7 @@ class Run:
     capped: bool
     patience_seconds: float | None = None
     due_at: datetime | None = None
+    late_seconds: float = 0.0
     model_calls: int = 0
     rule_calls: int = 0
     state: State = field(default_factory=Completed)
@@ -62,10 +76,12 @@ class Run:
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
         """Ask for a batch of one kind of work; answers that failed their checks are `verified=False`."""
-        asked = current_router().ask_all(
+        router = current_router()
+        whole = self.patience_seconds if self.patience_seconds is not None else router.patience_seconds
+        asked = router.ask_all(
             asks,
             agent=self.agent,
-            patience_seconds=self.patience_seconds,
+            patience_seconds=max(LEAST_PATIENCE_SECONDS, whole - self.late_seconds),
             flow_run_id=self.flow_run_id,
             due_at=self.due_at,
         )
@@ -95,9 +111,11 @@ class Run:
         self.state = Completed(name="CouldNot", message=str(error))
 
     def skipped(self, error: LeftLine) -> None:
-        """End as Skipped; it runs again at its next time."""
-        self._end("skipped", error.happened)
-        self.state = Completed(name="Skipped", message=str(error))
+        """End as Skipped, with when it runs again."""
+        after = _next_run()
+        again = f" Its next run: {after:%Y-%m-%d %H:%M} UTC." if after else ""
+        self._end("skipped", error.happened + again)
+        self.state = Completed(name="Skipped", message=str(error) + again)
 
     def _end(self, state: str, message: str, *, output_path: str | None = None) -> None:
         with transaction() as session:
@@ -145,4 +163,30 @@ def _begin(tags: set[str], patience_seconds: float | None, due_at: datetime | No
             session.query(AgentRun).filter(AgentRun.flow_run_id == str(flow_run_id)).delete()
         session.add(record)
     log_event("agent_started", holder=record.agent, capped=record.capped)
-    return Run(record.agent, record.id, record.flow_run_id, record.capped, patience_seconds, due_at)
+    late = 0.0 if record.capped else _late_seconds(record.started_at)
+    return Run(record.agent, record.id, record.flow_run_id, record.capped, patience_seconds, due_at, late)
+
+
+def _late_seconds(now: datetime) -> float:
+    """How much of its patience a run spent before it began: patience counts from the expected start.
+
+    The runs of a first round are all wanted at once and wait for each other; they are not late.
+    """
+    expected = flow_run.scheduled_start_time
+    return max(0.0, (now - expected).total_seconds()) if expected else 0.0
+
+
+def _next_run() -> datetime | None:
+    """When the server will run this deployment again, None when it does not say."""
+    if not deployment.id:
+        return None
+    wanted = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(deployment.id))]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+    )
+    try:
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=1)
+    except (httpx.HTTPError, PrefectException):
+        return None  # the skip is what matters; its message says less
+    return runs[0].expected_start_time.astimezone(UTC) if runs and runs[0].expected_start_time else None

@@ -90,7 +90,8 @@ def ask_all(
     if not asks:
         return Asked()
     largest = max((a.request for a in asks), key=needed_tokens)
-    route = choose(largest, gather_facts(datetime.now(UTC), rules))
+    known = gather_facts(datetime.now(UTC), rules)
+    route = choose(largest, known)
     if not route.candidates:
         raise _no_route(route)
     inference.warm_up()
@@ -98,7 +99,9 @@ def ask_all(
     ends = time.monotonic() + patience_seconds  # one patience, however many candidates
     for candidate in route.candidates:
         patience = max(0.0, ends - time.monotonic())
-        errand = Errand(candidate.spec.line, agent, candidate.spec.model, patience, due_at, flow_run_id)
+        name = candidate.spec.line
+        expected = known.median_seconds.get(name, 0.0)  # what seats of this line took lately
+        errand = Errand(name, agent, candidate.spec.model, patience, due_at, flow_run_id, expected)
         try:
             return _serve_again_once(asks, candidate, errand, route)
         except (DoesNotFit, ModelFailed, NotReady, BadInput) as error:

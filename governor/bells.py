@@ -8,6 +8,7 @@ that is lost costs some tenths of a second: every wait is bounded and looks agai
 import contextlib
 import os
 import select
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,8 @@ class Bell:
         self._fifo: int | None = None
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, exist_ok=True)
-            os.mkfifo(self._path, 0o600)
+            with contextlib.suppress(FileExistsError):  # of a ticket of the same number, in a database set aside
+                os.mkfifo(self._path, 0o600)
             # Open for writing too: a FIFO whose last writer closes it would be readable for good.
             self._fifo = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -78,13 +80,15 @@ def ring(folder: Path, ticket_id: int) -> bool:
     return True
 
 
-def sweep_bells(folder: Path, in_line: Sequence[int]) -> int:
-    """Take down the bells that dead waiters left; how many."""
-    keep = {str(ticket_id) for ticket_id in in_line}
-    left = [path for path in folder.glob("*") if path.name not in keep]
-    for path in left:
-        path.unlink(missing_ok=True)
-    return len(left)
+def sweep_bells(folder: Path, older_than_seconds: float = 60.0) -> int:
+    """Take down the bells that nobody listens to any more; how many. A new one may not be listened to yet."""
+    done = 0
+    for path in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > older_than_seconds and not ring(folder, int(path.name)):
+                path.unlink()
+                done += 1
+    return done
 
 
 def _pidfd(process: Identity) -> int | None:

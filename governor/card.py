@@ -9,17 +9,18 @@ between folders), and whoever waits is told who has it.
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from governor.errors import LeftLine
+from governor.errors import LeftLine, NotReady
 from governor.settings import home
 
-# Every user's processes must meet there; the folder is open to all and sticky, like /tmp itself.
+# Every user's processes must meet there, whatever their TMPDIR is; open to all and sticky, like /tmp itself.
+SHARED = tuple(Path(name) for name in ("/dev/shm", "/tmp"))  # not for temporary files of ours
 FOLDER = "hotdesk-cards"
 LOOK_SECONDS = 0.1
+FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @contextmanager
@@ -36,11 +37,12 @@ def at_card(
 
     Raises:
         LeftLine: `wait` said no more; the message names who has the card.
+        NotReady: the lock cannot be made or opened.
     """
     if uuid is None:
         yield
         return
-    folder = folder or Path(tempfile.gettempdir()) / FOLDER
+    folder = folder or next((place for place in SHARED if place.is_dir()), SHARED[-1]) / FOLDER
     handle = None
     try:
         while (handle := _take(folder, uuid, slots)) is None:
@@ -71,19 +73,43 @@ def _take(folder: Path, uuid: str, slots: int) -> int | None:
 
 
 def _open(folder: Path, name: str) -> int:
-    """The lock file, made for everybody on first use. Without O_CREAT for one that is there: in a sticky
-    folder the kernel refuses that flag on other users' files."""
+    """The lock file, made for everybody on first use.
+
+    Raises:
+        NotReady: somebody else's file stands in the way.
+    """
     path = folder / name
-    while True:
-        with suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o777)
-            folder.chmod(0o1777)
-        with suppress(FileExistsError):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-            os.fchmod(handle, 0o666)
-            return handle
+    try:
+        if not folder.is_dir():
+            _appear(folder, lambda draft: draft.mkdir() or draft.chmod(0o1777))
+        if not path.exists():
+            _appear(path, lambda draft: draft.touch() or draft.chmod(0o666))
+        return os.open(path, FLAGS)  # no O_CREAT: in a sticky folder the kernel refuses it on others' files
+    except OSError as error:
+        raise NotReady(
+            f"The lock of the card, {path}, cannot be used: {error.strerror or error}.",
+            means="Nothing was loaded.",
+            remedy="Remove it if it is not hotdesk's; hotdesk makes it anew.",
+        ) from error
+
+
+def _appear(path: Path, make: Callable[[Path], object]) -> None:
+    """Make a file or folder under another name first: it appears with its rights or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    make(draft)
+    try:
+        if draft.is_dir():
+            draft.rename(path)
+        else:
+            path.hardlink_to(draft)
+    except OSError:  # somebody was faster
+        if not path.exists():
+            raise
+    finally:
+        if draft.is_dir():
+            draft.rmdir()
+        elif draft.exists():
+            draft.unlink()
 
 
 def _busy(folder: Path, uuid: str) -> LeftLine:

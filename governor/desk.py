@@ -7,17 +7,17 @@ A second `desk` inside the block, in the same run: the same model at the same li
 `gpu` may ask for `cpu` beside it; anything else would wait for itself and is refused at once.
 """
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from types import TracebackType
 
 from governor import residency, succession
 from governor.card import at_card
 from governor.effects import RealEffects
 from governor.engines.protocol import Loaded
-from governor.errors import Nested, SeatLost
+from governor.errors import BadInput, Nested, SeatLost
 from governor.events import log_event
 from governor.giving_back import settle
 from governor.lease import PrefectLimit
@@ -29,7 +29,7 @@ from governor.presence import announce, judge
 from governor.profile import current_profile
 from governor.settings import home
 from governor.state.sessions import store
-from governor.turn import Turn
+from governor.turn import MOST_INTERRUPTIONS, Turn
 
 _seats: ContextVar[tuple["Seat", ...]] = ContextVar("seats", default=())
 
@@ -66,62 +66,112 @@ class Seat:
             )
 
 
-@contextmanager
-def desk(spec: ModelSpec, errand: Errand, *, budget_seconds: float = 600.0) -> Iterator[Seat]:
+def desk(spec: ModelSpec, errand: Errand, *, budget_seconds: float = 600.0) -> "Desk":
     """Wait in line, sit down with `spec` resident, and hand the desk on at the end, whatever happens.
 
-    Raises:
+    Entering raises:
         LeftLine: patience ran out. NotReady: server or limit not as they must be.
         Nested: this run sits already, and would wait for itself.
         DoesNotFit, ModelFailed, BadInput: the model could not be made resident.
     """
-    shared = _shared_seat(spec, errand)
-    if shared is not None:
-        shared.check()
-        yield shared
-        return
-    with PrefectLimit(errand.line) as limit, _turn(errand, limit, budget_seconds) as turn:
+    return Desk(spec, errand, budget_seconds)
+
+
+class Desk:
+    """The block of one seat. A class and not a generator: a signal that arrives between the generator and its
+    `with` would leave it suspended, at the desk, until the process ends.
+    """
+
+    def __init__(self, spec: ModelSpec, errand: Errand, budget_seconds: float) -> None:
+        self._spec, self._errand, self._budget_seconds = spec, errand, budget_seconds
+        self._turn: Turn | None = None
+        self._inside = ExitStack()
+        self._token: Token[tuple[Seat, ...]] | None = None
+
+    def __enter__(self) -> Seat:
+        """Sit down."""
+        shared = _shared_seat(self._spec, self._errand)
+        if shared is not None:
+            shared.check()
+            return shared
+        try:
+            return self._sit_down()
+        except BaseException:
+            self._stand_up()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stand up."""
+        if self._turn is not None:
+            self._stand_up()
+
+    def _sit_down(self) -> Seat:
+        errand = self._errand
+        slots = current_profile().slots.get(errand.line)
+        if slots is None:
+            raise BadInput(
+                f"This machine's profile has no line {errand.line}.",
+                remedy=f"Use one of: {', '.join(sorted(current_profile().slots))}.",
+            )
+        limit = self._inside.enter_context(PrefectLimit(errand.line))
+        line = line_of(errand.line)
+        line.ensure_slots(slots)
+        effects = RealEffects(home().bells)
+        turn = Turn(line, limit, effects, errand, slots=slots, budget_seconds=self._budget_seconds)
+        self._turn = turn
+        self._inside.callback(turn.rise)
+        turn.take()
         grant = turn.wait()
         turn.start_renewing()
         waited = turn.waited_seconds
         _say("seated", turn, waited, fence=grant.fence)
-        with _card(turn), residency.resident(spec, turn.ticket_id) as loaded:
-            seat = Seat(turn, grant, waited, spec, loaded)
-            token = _seats.set((*_seats.get(), seat))
+        self._inside.enter_context(_card(turn, self._budget_seconds))
+        loaded = self._inside.enter_context(residency.resident(self._spec, turn.ticket_id))
+        seat = Seat(turn, grant, waited, self._spec, loaded)
+        self._token = _seats.set((*_seats.get(), seat))
+        return seat
+
+    def _stand_up(self) -> None:
+        """Leave the model, the card and the desk, however often that is interrupted."""
+        interruption: BaseException | None = None
+        for _ in range(MOST_INTERRUPTIONS):
             try:
-                yield seat
-            finally:
-                _seats.reset(token)
+                self._inside.close()  # goes on where it was interrupted; the desk is handed on in it
+                if self._turn is not None:
+                    self._turn.rise()
+                break
+            except Exception:
+                raise
+            except BaseException as error:
+                interruption = interruption or error
+        if self._token is not None:
+            _seats.reset(self._token)
+        if self._turn is not None:
+            _say("stood_up" if self._token else "left", self._turn, self._turn.waited_seconds)
+        if interruption is not None:
+            raise interruption
 
 
 @contextmanager
-def _turn(errand: Errand, limit: Limit, budget_seconds: float) -> Iterator[Turn]:
-    """A ticket of this errand; whatever it reached is handed on at the end."""
-    slots = current_profile().slots[errand.line]
-    line = line_of(errand.line)
-    line.ensure_slots(slots)
-    turn = Turn(line, limit, RealEffects(home().bells), errand, slots=slots, budget_seconds=budget_seconds)
-    try:
-        turn.take()
-        yield turn
-    finally:
-        seated = turn.grant is not None
-        turn.rise()
-        _say("stood_up" if seated else "left", turn, turn.waited_seconds)
-
-
-@contextmanager
-def _card(turn: Turn) -> Iterator[None]:
+def _card(turn: Turn, budget_seconds: float) -> Iterator[None]:
     """The card behind the line, for as long as the seat; waiting for it is not the seat's own time."""
-    profile = current_profile()
+    profile, grant = current_profile(), turn.grant
+    counted_s = turn.effects.clock_s()
 
     def wait(seconds: float) -> bool:
-        time.sleep(seconds)
+        nonlocal counted_s
+        turn.effects.pause(seconds)
+        if grant is not None and turn.effects.clock_s() - counted_s > budget_seconds / 4:
+            counted_s = turn.effects.clock_s()
+            turn.line.start_budget(grant, clock_s=counted_s)
         return turn.waited_seconds < turn.errand.patience_seconds
 
-    with at_card(profile.cards.get(turn.line.name), profile.slots[turn.line.name], wait=wait):
-        if turn.grant is not None and turn.line.name in profile.cards:
-            turn.line.start_budget(turn.grant, clock_s=turn.effects.clock_s())
+    uuid = profile.cards.get(turn.line.name)
+    with at_card(uuid, profile.slots[turn.line.name], wait=wait):
+        if uuid is not None and grant is not None:
+            turn.line.start_budget(grant, clock_s=turn.effects.clock_s())
         yield
 
 
@@ -132,6 +182,8 @@ def _shared_seat(spec: ModelSpec, errand: Errand) -> Seat | None:
         Nested: joining would wait for itself.
     """
     for seat in _seats.get():
+        if not seat.turn.is_mine:
+            continue  # a fork's: the seat is its parent's
         if seat.line == errand.line and seat.spec == spec:
             return seat
         if not may_nest(seat.line, errand.line):

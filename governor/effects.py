@@ -114,10 +114,20 @@ class RealEffects:
 
     def signal(self, process: Identity, *, hard: bool) -> None:
         """See Effects. One that cannot be judged from here (another pid namespace) is left alone."""
-        if life(process) is Life.ALIVE:
-            # Gone in between, or not ours to end: it is judged again at the next look.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process.pid, signal.SIGKILL if hard else signal.SIGTERM)
+        sign = signal.SIGKILL if hard else signal.SIGTERM
+        # Gone in between, or not ours to end: it is judged again at the next look.
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+            try:
+                if life(process) is not Life.ALIVE:
+                    return
+                if handle is None:
+                    os.kill(process.pid, sign)
+                else:
+                    signal.pidfd_send_signal(handle, sign)
+            finally:
+                if handle is not None:
+                    os.close(handle)
 
     def shielded(self, act: Callable[[], None]) -> None:
         """See Effects."""

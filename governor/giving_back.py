@@ -38,7 +38,7 @@ def give_back(line: Line, limit: Limit, effects: Effects, release: Release) -> N
     try:
         lease_id = release.lease_id
         if lease_id is None:
-            lease_id = limit.find(release.ticket_uuid) if release.ticket_uuid else None
+            lease_id = next((lease for lease, uuid in limit.leases() if uuid == release.ticket_uuid), None)
         elif not is_fresh(release.renewed_at, effects.now()):
             log_event("lease_left", tier=line.name, level=logging.WARNING, lease=lease_id)
             lease_id = None

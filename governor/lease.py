@@ -47,6 +47,7 @@ class PrefectLimit:
         self._client: SyncPrefectClient | None = None
         self._busy = threading.Lock()
         self._leases = lease_folder()
+        self._keeps_leases = False
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +94,8 @@ class PrefectLimit:
             raise self._ungated("does not exist") from error
         except UNREACHABLE as error:
             raise self._silent(error) from error
+        if not self._keeps_leases:
+            self._keeps_leases = self._check_storage()
         if not limit.active:
             raise self._ungated("is inactive, so it would let everybody in")
         if limit.limit != slots:
@@ -150,6 +153,26 @@ class PrefectLimit:
         """See Limit."""
         return held_by_tickets(self._leases, datetime.now(UTC))
 
+    def _check_storage(self) -> bool:
+        """A server that forgets its leases at a restart would leave the slot taken for good.
+
+        Raises:
+            NotReady: it keeps them in memory. ServerSilent: no answer.
+        """
+        try:
+            with self._busy, _once():
+                storage = lease_storage(self.client)
+        except UNREACHABLE as error:
+            raise self._silent(error) from error
+        if storage.endswith("memory"):
+            raise NotReady(
+                "The Prefect server keeps its leases in memory: a restart would leave the desk taken for good.",
+                means="No seat was taken.",
+                remedy="Start it with `hotdesk up`, or with the settings that `hotdesk env` prints.",
+                line=self.line,
+            )
+        return True
+
     def _ungated(self, what: str) -> NotReady:
         return NotReady(
             f"The global concurrency limit `{self.line}` {what}; without it two models could share the GPU.",
@@ -200,6 +223,17 @@ def served_leases(client: SyncPrefectClient) -> Path | None:
     if client.api_url.host not in ("127.0.0.1", "localhost", "::1"):
         return None
     told = client.request("GET", "/admin/settings").json()
-    storage = str(told.get("server", {}).get("concurrency", {}).get("lease_storage", ""))
     where = Path(str(told.get("home", "")))
-    return where / "concurrency_leases" if storage.endswith("filesystem") and where.is_dir() else None
+    return where / "concurrency_leases" if _storage(told).endswith("filesystem") and where.is_dir() else None
+
+
+def lease_storage(client: SyncPrefectClient) -> str:
+    """The module with which the server keeps its leases, '' when it does not say."""
+    try:
+        return _storage(client.request("GET", "/admin/settings").json())
+    except (ObjectNotFound, ValueError):  # a hosted server has no such page
+        return ""
+
+
+def _storage(settings: dict[str, Any]) -> str:
+    return str(((settings.get("server") or {}).get("concurrency") or {}).get("lease_storage") or "")

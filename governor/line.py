@@ -11,6 +11,8 @@ on `clock_s`, CLOCK_MONOTONIC of this boot: every process shares it and no chang
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Update, select, update
@@ -22,6 +24,7 @@ from governor.rows import (
     IDLE_SLOT,
     IN_LINE,
     LIVE,
+    PRUNE_EVERY,
     SLOT,
     TICKET,
     AnyRow,
@@ -38,16 +41,13 @@ from governor.rows import (
     line_rules,
     model_of,
     pick,
+    prune,
     read_slot,
     read_slots,
     waiter_facts,
 )
 from governor.state.sessions import Store
 from governor.ticket import Errand, Grant, Place, View
-
-# Tickets that ended stay for the record (median seat, status); older ones go, so the table stays bounded.
-KEEP_TICKETS = 5_000
-PRUNE_EVERY = 500
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ class Line:
 
     def __init__(self, name: str, store: Store, judge: Judge, me: Callable[[], Identity]) -> None:
         self.name, self.store, self.judge, self.me = name, store, judge, me
+        self._slots: int | None = None
 
     def ensure_slots(self, count: int) -> None:
         """Make the slot rows. Surplus rows are retired once free and never deleted: fences never fall."""
+        self._slots = count
         mine = select(SLOT.c.index.label("number"), SLOT.c.state).where(SLOT.c.line == self.name)
         with self.store.look() as db:
             have = {row.number for row in db.execute(mine) if row.state != "retired"}
@@ -107,13 +109,14 @@ class Line:
             )
             ticket_id = int((db.execute(row).inserted_primary_key or (0,))[0])
             if ticket_id % PRUNE_EVERY == 0:
-                self._prune(db, ticket_id)
+                prune(db, ticket_id)
         return Place(ticket_id, uuid)
 
     def look(self, ticket_id: int, *, now: datetime, clock_s: float) -> View:
         """Where the ticket stands and what it should do. Changes nothing."""
         with self.store.look() as db:
-            tickets, slots = in_line(db, self.name), read_slots(db, self.name)
+            tickets = in_line(db, self.name)
+            slots = [row for row in read_slots(db, self.name) if row.state != "free" or self.has(row.number)]
             rules = line_rules(db, self.name)
         dead = {row.id for row in tickets if row.id < ticket_id and is_dead(row, self.judge)}
         last_model = next((row.last_model for row in slots if row.state == "free"), None)
@@ -123,6 +126,7 @@ class Line:
         me = Me(
             ticket_id,
             place(waiters, ticket_id),
+            rank=place([w for w in waiters if not w.asleep], ticket_id),
             asleep=any(row.asleep for row in tickets if row.id == ticket_id),
             next_age_seconds=next((w.age_seconds for w in waiters if choice and w.ticket_id == choice.ticket_id), 0.0),
         )
@@ -130,10 +134,10 @@ class Line:
         busy = [row for row in slots if row.state != "free"]
         holder = next((f"{row.agent} (pid {row.pid})" for row in busy), None)
         before = [row for row in tickets if row.id < ticket_id and row.id not in dead][-1:]
-        near = (*busy, *before) if me.place <= 2 else before  # each run that ends would wake the whole line
+        near = (*busy, *before) if me.rank <= 2 else before  # each run that ends would wake the whole line
         watch = tuple(owner for row in near if (owner := identity_of(row)) is not None)
-        quiet = all(row.state == "held" for row in busy)
-        return View(me.place, step, holder, watch if step.act is Act.WAIT else (), quiet)
+        quiet = me.rank <= 2 and all(row.state == "held" for row in busy)
+        return View(me.place, step, holder, watch if step.act in (Act.WAIT, Act.KILL) else (), quiet)
 
     def begin_asking(self, ticket_id: int, index: int, *, now: datetime, clock_s: float) -> bool:
         """Claim a free slot before Prefect is asked, so that a lost answer is known to be ours.
@@ -142,7 +146,7 @@ class Line:
         """
         with self.store.change("ask") as db:
             slot = read_slot(db, self.name, index)
-            if slot is None or slot.state != "free":
+            if slot is None or slot.state != "free" or not self.has(index):
                 return False
             chosen = self.choose(db, slot, now=now, clock_s=clock_s, trusted=ticket_id)
             if chosen is None or chosen.row.id != ticket_id:
@@ -158,9 +162,8 @@ class Line:
             slot = read_slot(db, self.name, index)
             if slot is None or slot.state != "asking" or slot.ticket_id != ticket_id:
                 return None
-            times = {"budget_seconds": budget_seconds, "now": now, "clock_s": clock_s}
-            change_slot(db, self.name, index, renewed_at=now)
-            return self.seat(db, slot, ticket_id, lease_id=lease_id, **times)
+            seat = {"lease_id": lease_id, "budget_seconds": budget_seconds, "renewed_at": now}
+            return self.seat(db, slot, ticket_id, now=now, clock_s=clock_s, **seat)
 
     def withdraw(self, ticket_id: int, index: int, *, clock_s: float) -> None:
         """No seat came of the claim: give the slot back and stay in line at the same place.
@@ -211,17 +214,26 @@ class Line:
             if slot.ticket_id is not None:
                 change_ticket(db, slot.ticket_id, LIVE, state="done", ended_at=now)
             empty_slot(db, slot, clock_s)
-            return [ticket.id for ticket in in_line(db, self.name)[:2]]
+            return self.ready(db, 2)
 
     def slot_count(self) -> int:
         """How many slot rows the line has, retired ones too."""
         with self.store.look() as db:
             return len(db.execute(select(SLOT.c.state).where(SLOT.c.line == self.name)).all())
 
+    def has(self, index: int) -> bool:
+        """Whether a slot belongs to the line as the profile has it; one that it took away is not handed on."""
+        return self._slots is None or index < self._slots
+
     def first(self, count: int) -> list[int]:
-        """The first tickets in line by number."""
+        """The first tickets that are ready to sit down."""
         with self.store.look() as db:
-            return [ticket.id for ticket in in_line(db, self.name)[:count]]
+            return self.ready(db, count)
+
+    def ready(self, db: Connection, count: int) -> list[int]:
+        """The first tickets that wait, awake and alive."""
+        waiting = (row for row in in_line(db, self.name) if row.state == "waiting" and not row.asleep)
+        return [row.id for row in islice((row for row in waiting if not is_dead(row, self.judge)), count)]
 
     def choose(
         self, db: Connection, slot: AnyRow, *, now: datetime, clock_s: float, trusted: int | None = None
@@ -253,17 +265,12 @@ class Line:
         change_ticket(db, choice.ticket_id, ("waiting",), state=state)
 
     def seat(
-        self,
-        db: Connection,
-        slot: AnyRow,
-        ticket_id: int,
-        *,
-        lease_id: str,
-        budget_seconds: float,
-        now: datetime,
-        clock_s: float,
+        self, db: Connection, slot: AnyRow, ticket_id: int, *, now: datetime, clock_s: float, **seat: Any
     ) -> Grant:
-        """Make this process the holder of the slot under the next fence."""
+        """Make this process the holder of the slot under the next fence.
+
+        seat: `lease_id`, `budget_seconds` and, where the server said so just now, `renewed_at`.
+        """
         change_slot(
             db,
             self.name,
@@ -271,17 +278,16 @@ class Line:
             state="held",
             fence=slot.fence + 1,
             ticket_id=ticket_id,
-            lease_id=lease_id,
             since_s=clock_s,
-            budget_seconds=budget_seconds,
             granted_at=now,
-            budget_ends_at=now + timedelta(seconds=budget_seconds),
+            budget_ends_at=now + timedelta(seconds=seat["budget_seconds"]),
             passed=[],
             last_model=model_of(db, ticket_id),
+            **seat,
             **as_columns(self.me()),
         )
         change_ticket(db, ticket_id, IN_LINE, state="seated", seated_at=now, asleep=False)
-        return Grant(slot.number, slot.fence + 1, lease_id)
+        return Grant(slot.number, slot.fence + 1, seat["lease_id"])
 
     def _held(self, grant: Grant) -> Update:
         mine = (SLOT.c.line == self.name, SLOT.c.index == grant.index)
@@ -290,12 +296,6 @@ class Line:
     def _slot_fact(self, row: AnyRow, clock_s: float) -> SlotFact:
         dead = row.state not in IDLE_SLOT and is_dead(row, self.judge)
         return SlotFact(row.number, row.state, row.ticket_id, dead, age_seconds(row, clock_s), row.budget_seconds)
-
-    def _prune(self, db: Connection, newest: int) -> None:
-        """Forget the oldest tickets that ended, of every line."""
-        at_slots = select(SLOT.c.ticket_id).where(SLOT.c.ticket_id.is_not(None))
-        old = (TICKET.c.id <= newest - KEEP_TICKETS, TICKET.c.state.not_in(LIVE), TICKET.c.id.not_in(at_slots))
-        db.execute(TICKET.delete().where(*old))
 
 
 __all__ = ["Errand", "Grant", "Line", "Place", "View"]

@@ -68,7 +68,7 @@ def right_limits(client: SyncPrefectClient, lines: Mapping[str, int]) -> Iterato
     """Every line's limit exists, is active, has its size and keeps its slots. Slots in use are never touched."""
     for line, slots in sorted(lines.items()):
         for sentence in _right_limit(client, line, slots):
-            log_event("limit_set_right", tier=line, level=logging.WARNING, what=sentence)
+            log_event("limit_set_right", tier=line, what=sentence)
             yield sentence
 
 

@@ -53,14 +53,17 @@ def judge(process: Identity, folder: Path | None = None) -> Life:
 
 
 def sweep(folder: Path | None = None) -> int:
-    """Remove the files of processes of this namespace that are dead, and of other boots; how many."""
+    """Remove the files of dead processes of this namespace and of other boots; how many.
+
+    That of another namespace stays: without it its death could not be told any more.
+    """
     done = 0
-    for path in (folder or home().presence).glob("*_*"):
-        boot, namespace, pid, start = path.name.split("_")
-        process = Identity(boot, namespace, int(pid), int(start))
-        if judge(process, path.parent) is Life.DEAD:
-            path.unlink(missing_ok=True)
-            done += 1
+    for path in (folder or home().presence).glob("*_*_*_*"):
+        with suppress(ValueError):  # not one of ours
+            boot, namespace, pid, start = path.name.split("_")
+            if life(Identity(boot, namespace, int(pid), int(start))) is Life.DEAD:
+                path.unlink(missing_ok=True)
+                done += 1
     return done
 
 

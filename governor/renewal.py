@@ -38,14 +38,14 @@ class Renewal:
     def _run(self, stop: Stop) -> None:
         good = self._note(self._confirmed_at)
         while good and not stop.wait(RENEW_EVERY_SECONDS):
-            good = self._once()
+            good = self._once(stop)
         if not good:
             self.lost = True
             log_event("seat_lost", tier=self._line.name, level=logging.WARNING, fence=self._grant.fence)
 
-    def _once(self) -> bool:
+    def _once(self, stop: Stop) -> bool:
         try:
-            if self._limit.renew(self._lease_id) is Renewed.GONE and not self._ask_anew():
+            if self._limit.renew(self._lease_id) is Renewed.GONE and not self._ask_anew(stop):
                 return False
         except ServerSilent as error:
             log_event("renewal_unanswered", level=logging.WARNING, lease=self._lease_id, why=error.happened)
@@ -60,14 +60,17 @@ class Renewal:
             log_event("renewal_unwritten", level=logging.WARNING, lease=self._lease_id, why=error.happened)
             return True
 
-    def _ask_anew(self) -> bool:
-        if not self._line.is_current(self._grant):
+    def _ask_anew(self, stop: Stop) -> bool:
+        if stop.wait(0.0) or not self._line.is_current(self._grant):
             return False
         try:
             lease_id = self._limit.ask(self._uuid)
         except ServerSilent:
             return False  # perhaps granted: then it is found under our uuid once this ticket is over
         if lease_id is None:
+            return False
+        if stop.wait(0.0):  # stood up meanwhile: nobody would ever give it back
+            self._limit.release(lease_id)
             return False
         self._lease_id = lease_id
         log_event("lease_renewed_anew", tier=self._line.name, lease=lease_id)

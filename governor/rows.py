@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Table, TextClause, bindparam, case, or_,
 
 from governor.policy.ordering import Choice, OrderRules, Waiter, next_up
 from governor.processes import Identity, Life
-from governor.state.models import Setting, Slot, Ticket
+from governor.state.models import NO_BUDGET_SECONDS, Setting, Slot, Ticket
 
 TICKET: Table = Ticket.__table__  # type: ignore[assignment]  # declared as FromClause
 SLOT: Table = Slot.__table__  # type: ignore[assignment]
@@ -26,6 +26,9 @@ IN_LINE = ("waiting", "asking", "offered")
 LIVE = (*IN_LINE, "seated")
 OVER = ("done", "left", "reaped")
 IDLE_SLOT = ("free", "retired")
+# Tickets that ended stay for the record (median seat, status); older ones go, so the table stays bounded.
+KEEP_TICKETS = 5_000
+PRUNE_EVERY = 500
 # A row of SQLAlchemy is a tuple, whose `index` is a method: the column is read as `number`.
 SLOT_COLUMNS = [column.label("number") if column.name == "index" else column for column in SLOT.c]
 NOBODY: dict[str, Any] = dict.fromkeys(("boot_id", "pid_namespace", "pid", "start_ticks"))
@@ -65,7 +68,7 @@ _MODEL = select(TICKET.c.model).where(TICKET.c.id == bindparam("id"))
 
 
 def order_key(line: str) -> str:
-    """Key of the setting that holds a line's order (see `set_order`)."""
+    """Key of the setting that holds a line's order."""
     return f"order:{line}"
 
 
@@ -132,7 +135,8 @@ def _update(table: Table, columns: tuple[str, ...], where: str) -> TextClause:
 def empty_slot(db: Connection, slot: AnyRow, clock_s: float) -> None:
     """Nobody is at it any more. The fence stays."""
     nothing = {"ticket_id": None, "lease_id": None, "granted_at": None, "budget_ends_at": None, "renewed_at": None}
-    change_slot(db, slot.line, slot.number, state="free", since_s=clock_s, passed=[], **nothing, **NOBODY)
+    since = {"state": "free", "since_s": clock_s, "budget_seconds": NO_BUDGET_SECONDS}
+    change_slot(db, slot.line, slot.number, **since, passed=[], **nothing, **NOBODY)
 
 
 def count_passed(db: Connection, ticket_ids: Sequence[int], by: int) -> None:
@@ -140,6 +144,13 @@ def count_passed(db: Connection, ticket_ids: Sequence[int], by: int) -> None:
     if ticket_ids:
         counted = case((TICKET.c.overtaken + by < 0, 0), else_=TICKET.c.overtaken + by)
         db.execute(update(TICKET).where(TICKET.c.id.in_(ticket_ids)).values(overtaken=counted))
+
+
+def prune(db: Connection, newest: int) -> None:
+    """Forget the oldest tickets that ended, of every line, but for `KEEP_TICKETS` of them."""
+    at_slots = select(SLOT.c.ticket_id).where(SLOT.c.ticket_id.is_not(None))
+    old = (TICKET.c.id <= newest - KEEP_TICKETS, TICKET.c.state.not_in(LIVE), TICKET.c.id.not_in(at_slots))
+    db.execute(TICKET.delete().where(*old))
 
 
 def pick(

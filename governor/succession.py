@@ -36,8 +36,9 @@ from governor.rows import (
 from governor.state.sessions import Store
 from governor.ticket import Grant
 
-# A request lasts 10 s at most (`governor.lease`): past this no release of the ticket's own is on its way.
-SETTLED_SECONDS = 15.0
+# A request may take 10 s in each of its phases and be held up by a busy server (`governor.lease`): past this
+# no release of the ticket's own is on its way.
+SETTLED_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def reap(line: Line, index: int, *, now: datetime, clock_s: float) -> Passed:
         if not stuck and not is_dead(slot, line.judge):
             return Passed()
         uuid = _bury(db, slot.ticket_id, now)
+        if slot.state == "asking":
+            count_passed(db, slot.passed, -1)
         if slot.state in ("held", "revoked") and slot.lease_id is not None:
             return _pass(db, line, slot, now, clock_s)
         return _to_release(db, line, slot, uuid, clock_s)
@@ -167,7 +170,7 @@ def leave(line: Line, ticket_id: int, reason: str, *, now: datetime, clock_s: fl
             for slot in _slots_of(db, line, ticket_id):
                 count_passed(db, slot.passed, -1)
                 return _pass(db, line, slot, now, clock_s)
-        return Passed(ring=tuple(row.id for row in in_line(db, line.name)[:2]))
+        return Passed(ring=tuple(line.ready(db, 2)))
 
 
 def stir(line: Line, ticket_id: int) -> None:
@@ -177,7 +180,10 @@ def stir(line: Line, ticket_id: int) -> None:
 
 
 def rouse(line: Line, ticket_id: int, index: int, *, now: datetime, clock_s: float) -> tuple[int, ...]:
-    """A free slot is left alone by those whose turn it is: they sleep. Returns them, to ring them once more."""
+    """A free slot is left alone by whom it is for: ring it once more, and a second later take it for asleep.
+
+    Returns whom to ring. Whom a free slot was rung for stands in its `passed`.
+    """
     with line.store.change("rouse") as db:
         slot = read_slot(db, line.name, index)
         if slot is None or slot.state != "free" or age_seconds(slot, clock_s) <= CLAIM_SECONDS:
@@ -185,7 +191,11 @@ def rouse(line: Line, ticket_id: int, index: int, *, now: datetime, clock_s: flo
         chosen = line.choose(db, slot, now=now, clock_s=clock_s, trusted=ticket_id)
         if chosen is None or chosen.row.id == ticket_id or age_seconds(chosen.row, clock_s) <= CLAIM_SECONDS:
             return ()
-        change_ticket(db, chosen.row.id, ("waiting",), asleep=True)
+        if slot.passed != [chosen.row.id]:  # rung once more first: a ring may have been lost
+            change_slot(db, line.name, index, passed=[chosen.row.id], since_s=clock_s)
+        else:
+            change_ticket(db, chosen.row.id, ("waiting",), asleep=True)
+            change_slot(db, line.name, index, passed=[], since_s=clock_s)
         return (chosen.row.id,)
 
 
@@ -225,6 +235,8 @@ def claim_orphans(store: Store, leases: Sequence[tuple[str, str]], *, now: datet
     ended = select(TICKET.c.id, TICKET.c.uuid, TICKET.c.agent, TICKET.c.line).where(
         TICKET.c.uuid.in_(by_uuid), TICKET.c.state.in_(OVER), settled, ~TICKET.c.lease_reclaimed
     )
+    # One whose slot is being released is found by its releaser, under the ticket's uuid.
+    ended = ended.where(TICKET.c.id.not_in(select(SLOT.c.ticket_id).where(SLOT.c.ticket_id.is_not(None))))
     with store.look() as db:
         if db.execute(ended).first() is None:
             return []
@@ -238,7 +250,8 @@ def claim_orphans(store: Store, leases: Sequence[tuple[str, str]], *, now: datet
 
 def _pass(db: Connection, line: Line, slot: AnyRow, now: datetime, clock_s: float) -> Passed:
     """Offer the slot with its lease to the next one awake; to nobody: it is the caller's to release."""
-    chosen = line.choose(db, slot, now=now, clock_s=clock_s) if slot.lease_id is not None else None
+    wanted = slot.lease_id is not None and line.has(slot.number)
+    chosen = line.choose(db, slot, now=now, clock_s=clock_s) if wanted else None
     if chosen is None:
         return _to_release(db, line, slot, None, clock_s)
     owner = identity_of(chosen.row)

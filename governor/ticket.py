@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from governor.errors import LeftLine
+from governor.events import log_event
 from governor.policy.turns import Step
 from governor.processes import Identity
 
@@ -45,11 +47,29 @@ class View:
     """The line as one ticket sees it, and what it should do now.
 
     `place` is 1 at the head and 0 when the ticket is not in line; `watch` are the processes whose end
-    concerns it: the holders and the one before it. `quiet`: nothing is changing hands just now.
+    concerns it: the holders and the one before it. `quiet`: it is nearly its turn,
+    and nothing is changing hands just now: time to get ready.
     """
 
     place: int
     step: Step
     holder: str | None
     watch: tuple[Identity, ...]
-    quiet: bool = True
+    quiet: bool = False
+
+
+def left_line(errand: Errand, mine: Place, waited_seconds: float, why: str, view: View | None) -> LeftLine:
+    """What a run says that left the line: how long it waited, at which place, and who held the desk."""
+    place, holder = (view.place, view.holder) if view else (0, None)
+    log_event("left_line", ticket=mine.id, holder=errand.agent, tier=errand.line, seconds=waited_seconds, why=why)
+    return LeftLine(
+        f"{errand.agent} left the {errand.line} line after {waited_seconds:.0f} s at place {place}: {why};"
+        f" the desk was held by {holder or 'nobody'}.",
+        means="Nothing was lost; it runs again at its next time.",
+        remedy="`hotdesk status` shows the line.",
+        line=errand.line,
+        ticket=mine.id,
+        waited_seconds=waited_seconds,
+        place=place,
+        holder=holder,
+    )

@@ -4,6 +4,7 @@ Whoever waits does most of this at once (`policy.turns`); this is for a line in 
 Prefect's side is set right by `governor.mirror`.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 
 from governor import presence, succession
@@ -22,22 +23,15 @@ def tidy_lines(lines: Iterable[str]) -> list[str]:
     A line that cannot be seen to says so and stops no other.
     """
     done = []
-    waiting: list[int] = []
     for name in sorted(lines):
         try:
             done += list(_tidy(name))
-            waiting += line_of(name).first(MOST_BELLS)
         except HotdeskError as error:
-            log_event("not_tidied", tier=name, why=error.happened)
+            log_event("not_tidied", tier=name, level=logging.WARNING, why=error.happened)
             done.append(f"could not see to the line {name}: {error.happened}")
-            return done  # the bells of a line that cannot be read stay
-    sweep_bells(home().bells, waiting)
+    sweep_bells(home().bells)
     presence.sweep()
     return done
-
-
-# More waiters than any machine of this kind carries.
-MOST_BELLS = 100_000
 
 
 def _tidy(name: str) -> Iterator[str]:

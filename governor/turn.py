@@ -5,6 +5,8 @@ What to do next is `policy.turns.next_step`; each step's transaction is in `gove
 """
 
 import logging
+import os
+from contextlib import suppress
 from typing import Any
 
 from governor import succession
@@ -12,7 +14,7 @@ from governor.effects import Effects, Wait
 from governor.errors import LeftLine, ServerSilent, StateUnavailable
 from governor.events import log_event
 from governor.failpoints import failpoint
-from governor.giving_back import TRY_AGAIN_SECONDS, insist, reclaim, settle
+from governor.giving_back import TRY_AGAIN_SECONDS, insist, settle
 from governor.leasing import UNANSWERED_SECONDS, confirm, obtain
 from governor.limit import Limit, Renewed
 from governor.line import Line
@@ -20,12 +22,16 @@ from governor.policy.turns import Act, Step
 from governor.processes import Identity
 from governor.renewal import Renewal
 from governor.succession import Passed
-from governor.ticket import Errand, Grant, Place, View
+from governor.ticket import Errand, Grant, Place, View, left_line
 
 # After a refusal the slot is held by a flow outside the line, or by a lease about to run out.
 REFUSED_WAIT_SECONDS = 0.5
-# Between two looks at a process that was just told to end.
-ENDING_SECONDS = 0.05
+# Between two looks at a process that was told to end: its end is heard at once, unless it cannot be watched.
+ENDING_SECONDS = 1.0
+# Each of them is a signal or a cancel scope; a person does not press Ctrl-C ten times in a millisecond.
+MOST_INTERRUPTIONS = 10
+# Silences of the server further apart than this are two, not one.
+ONE_SILENCE_SECONDS = 30.0
 
 
 class Turn:
@@ -47,6 +53,9 @@ class Turn:
         self._started_s = effects.clock_s()
         self._not_before_s = 0.0
         self._silent_since_s: float | None = None
+        self._silent_last_s = 0.0
+        self._pid = os.getpid()
+        self.risen = False
 
     def take(self) -> int:
         """Join the line, after burying the dead in it; the ticket's number.
@@ -88,7 +97,8 @@ class Turn:
                     self._leave("its patience ran out")
                     raise self._left("its patience ran out", view)
                 self._make(step, bell, view)
-        self.effects.ring(self.line.first(2))  # the next head watches this process from now on
+        with suppress(StateUnavailable):  # a courtesy: the next head watches this process from now on
+            self.effects.ring(self.line.first(2))
         return self.grant
 
     def start_renewing(self) -> Renewal:
@@ -101,14 +111,33 @@ class Turn:
         assert self.grant is not None, "sit down first"
         self.renewal = Renewal(self.line, self.limit, self.effects, self._mine().uuid, self.grant)
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process took the ticket, and not one that it was forked from."""
+        return os.getpid() == self._pid
+
     def is_current(self) -> bool:
         """Whether the seat is still this ticket's."""
         lost = self.renewal is not None and self.renewal.lost
         return self.grant is not None and not lost and self.line.is_current(self.grant)
 
     def rise(self) -> None:
-        """Stand up, or leave the line: whatever was reached is undone or handed on, once."""
-        self.effects.shielded(self._rise)
+        """Stand up, or leave the line: whatever was reached is undone or handed on, once.
+
+        However often it is interrupted; `risen` says that it is done. In a fork it is the parent's to do.
+        """
+        interruption: BaseException | None = None
+        for _ in range(MOST_INTERRUPTIONS):
+            if self.risen or not self.is_mine:
+                break
+            try:
+                self.effects.shielded(self._rise)
+            except Exception:
+                raise
+            except BaseException as error:  # before it began, or while it was done
+                interruption = interruption or error
+        if interruption is not None:
+            raise interruption
 
     def _look(self) -> View | None:
         try:
@@ -124,7 +153,7 @@ class Turn:
         except StateUnavailable as error:
             log_event("step_failed", level=logging.WARNING, tier=self.line.name, act=step.act, why=error.happened)
             pause = TRY_AGAIN_SECONDS
-        if view is not None and view.place <= 2 and view.quiet:
+        if view is not None and view.quiet:
             self.limit.prepare()  # not while the desk changes hands: it would take the heir's processor
         if pause > 0 and self.grant is None:
             left = max(0.0, self.errand.patience_seconds - self.waited_seconds)
@@ -141,19 +170,25 @@ class Turn:
             case Act.ASK:
                 return self._ask(index)
             case Act.STIR:
-                succession.stir(line, self._mine().id)
+                self.effects.shielded(lambda: succession.stir(line, self._mine().id))
             case Act.PASS_ON:
                 self.effects.shielded(lambda: self._settle(succession.pass_on(line, index, **self._times())))
             case Act.REAP:
                 self.effects.shielded(lambda: self._settle(succession.reap(line, index, **self._times())))
             case Act.ROUSE:
-                self.effects.ring(succession.rouse(line, self._mine().id, index, **self._times()))
+                self.effects.shielded(lambda: self._rouse(index))
             case Act.REVOKE:
-                self._end(succession.revoke(line, index, clock_s=self.effects.clock_s()), hard=False)
+                self.effects.shielded(lambda: self._revoke(index))
             case Act.KILL:
                 self._end(succession.overdue(line, index, clock_s=self.effects.clock_s()), hard=True)
                 return ENDING_SECONDS
         return 0.0
+
+    def _rouse(self, index: int) -> None:
+        self.effects.ring(succession.rouse(self.line, self._mine().id, index, **self._times()))
+
+    def _revoke(self, index: int) -> None:
+        self._end(succession.revoke(self.line, index, clock_s=self.effects.clock_s()), hard=False)
 
     def _end(self, process: Identity | None, *, hard: bool) -> None:
         if process is not None:
@@ -174,7 +209,9 @@ class Turn:
             self._silent_since_s = None
         except ServerSilent:
             now_s = self.effects.clock_s()
-            self._silent_since_s = now_s if self._silent_since_s is None else self._silent_since_s
+            if self._silent_since_s is None or now_s - self._silent_last_s > ONE_SILENCE_SECONDS:
+                self._silent_since_s = now_s
+            self._silent_last_s = now_s
             if now_s - self._silent_since_s > UNANSWERED_SECONDS:
                 raise
         self._not_before_s = self.effects.clock_s() + REFUSED_WAIT_SECONDS
@@ -213,6 +250,8 @@ class Turn:
                 self.grant = grant  # the renewal beside the seat writes it down
             elif self.line.ask_again(mine.id, grant, clock_s=self.effects.clock_s()):
                 self._ask_claimed(index)
+            else:
+                self._hand_over(grant)
         except BaseException:
             self._hand_over(grant)  # a seat that could not be confirmed goes on like any other
             raise
@@ -226,6 +265,7 @@ class Turn:
             self._hand_over(grant)
         elif self.place is not None:
             self._leave("left before its turn")
+        self.risen = True
 
     def _hand_over(self, grant: Grant) -> None:
         mine = self._mine()
@@ -240,8 +280,9 @@ class Turn:
             passed = insist(self.effects, lambda: succession.leave(self.line, mine.id, why, **self._times()))
             if passed is not None:
                 self._settle(passed)
-            if self._silent_since_s is not None:  # an answer that was lost may have been a lease
-                reclaim(self.line, self.limit, self.effects.now())
+            # An answer that was lost may have been a lease; nobody else may take it for an orphan yet.
+            if self._silent_since_s is not None and (found := self.limit.find(mine.uuid)) is not None:
+                self.limit.release(found)
 
         self.effects.shielded(leave)
 
@@ -256,17 +297,4 @@ class Turn:
         return self.place
 
     def _left(self, why: str, view: View | None) -> LeftLine:
-        mine, waited = self._mine(), self.waited_seconds
-        place, holder = (view.place, view.holder) if view else (0, None)
-        log_event("left_line", ticket=mine.id, holder=self.errand.agent, tier=self.line.name, seconds=waited, why=why)
-        return LeftLine(
-            f"{self.errand.agent} left the {self.line.name} line after {waited:.0f} s at place {place}: {why};"
-            f" the desk was held by {holder or 'nobody'}.",
-            means="Nothing was lost; it runs again at its next time.",
-            remedy="`hotdesk status` shows the line.",
-            line=self.line.name,
-            ticket=mine.id,
-            waited_seconds=waited,
-            place=place,
-            holder=holder,
-        )
+        return left_line(self.errand, self._mine(), self.waited_seconds, why, view)

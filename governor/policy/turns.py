@@ -57,13 +57,14 @@ class SlotFact:
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """The ticket that decides. `place` counts the living, 1 for the head, 0 when not in line.
+    """The ticket that decides. `place` counts the living, 1 for the head, 0 when not in line; `rank` only those awake.
 
     `next_age_seconds` is the age of the ticket that is next up.
     """
 
     ticket_id: int
     place: int
+    rank: int = 1
     asleep: bool = False
     next_age_seconds: float = 0.0
 
@@ -87,7 +88,8 @@ def next_step(me: Me, slots: Sequence[SlotFact], next_up: Choice | None) -> Step
     if me.asleep:
         return Step(Act.STIR)
     for slot in slots:
-        if (act := _housekeeping(slot)) is not None:
+        # Who cannot be killed (a hung driver, another user's process) is not tried by the whole line.
+        if (act := _housekeeping(slot)) is not None and (act is not Act.KILL or me.rank <= 2):
             return Step(act, slot.index)
     free = next((slot for slot in slots if slot.state == "free"), None)
     if free is not None and next_up is not None:
@@ -102,7 +104,7 @@ def _housekeeping(slot: SlotFact) -> Act | None:
     """What any waiter does for the line when it sees it."""
     if slot.state == "offered":
         return Act.PASS_ON if slot.dead or slot.age_seconds > OFFER_SECONDS else None
-    if slot.state in ("free", "retired"):
+    if slot.state == "free":
         return None
     if slot.dead or (slot.state == "releasing" and slot.age_seconds > RELEASING_SECONDS):
         return Act.REAP
@@ -116,9 +118,9 @@ def _housekeeping(slot: SlotFact) -> Act | None:
 
 def _look_again_in(me: Me, slots: Sequence[SlotFact]) -> float:
     """Until something may be due, at most as long as the place allows."""
-    look = HEAD_LOOK_SECONDS if me.place <= 2 else min(MOST_LOOK_SECONDS, LOOK_SECONDS_PER_PLACE * me.place)
+    look = HEAD_LOOK_SECONDS if me.rank <= 2 else min(MOST_LOOK_SECONDS, LOOK_SECONDS_PER_PLACE * me.rank)
     ends = [_ends_in(slot) for slot in slots]
-    if me.place > 2:  # the two at the head see to what ends; the rest see to them, rarely
+    if me.rank > 2:  # the two at the head see to what ends; the rest see to them, rarely
         return look
     return max(SETTLE_SECONDS, min([look, *(e + SETTLE_SECONDS for e in ends if e is not None)]))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from governor.errors import NotReady
-from governor.state.models import Base
+from governor.state.models import NO_BUDGET_SECONDS, Base
 
 
 def _create(connection: Connection) -> None:
@@ -33,8 +33,8 @@ def _hand_over(connection: Connection) -> None:
         ("slots", "passed JSON NOT NULL DEFAULT '[]'"),
     ):
         connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
-    # A holder of the release before knew no budget; its run ends by itself or dies.
-    connection.execute(text("UPDATE slots SET budget_seconds = 1e9 WHERE state = 'held'"))
+    # A process of the release before, at the desk or on its way there, writes no budget: it has no end.
+    connection.execute(text(f"UPDATE slots SET budget_seconds = {NO_BUDGET_SECONDS}"))
     connection.execute(text("CREATE INDEX tickets_by_state ON tickets (line, state, id)"))
 
 

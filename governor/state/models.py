@@ -11,6 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from governor.processes import Identity
 
+# Thirty years: a slot whose occupant set no bound. Also what a process of 0.1.0 has, which knows no budgets.
+NO_BUDGET_SECONDS = 1e9
 # SQLite reuses the highest row id after a delete unless told not to; a ticket id must never repeat.
 AUTOINCREMENT: Any = {"sqlite_autoincrement": True}
 
@@ -127,7 +129,7 @@ class Slot(ProcessColumns, Base):
     granted_at: Mapped[datetime | None]
     budget_ends_at: Mapped[datetime | None]
     since_s: Mapped[float] = mapped_column(default=0.0)
-    budget_seconds: Mapped[float] = mapped_column(default=0.0)
+    budget_seconds: Mapped[float] = mapped_column(default=NO_BUDGET_SECONDS)
     renewed_at: Mapped[datetime | None]
     last_model: Mapped[str | None]
     passed: Mapped[list[Any]] = mapped_column(default=list)

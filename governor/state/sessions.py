@@ -56,9 +56,12 @@ def engine_for(url: str, *, poolclass: type[Pool], begin: bool = True) -> Engine
         begin: False for an engine of `Store`, which begins by itself: an engine with a listener asks it
             at every statement, and that is a fifth of a hand-over.
     """
+    # Threads of one process come and go; none must wait for another's connection.
+    pool: dict[str, Any] = {"max_overflow": -1} if poolclass is QueuePool else {}
     engine = create_engine(
         url,
         poolclass=poolclass,
+        **pool,
         connect_args={"timeout": LOCK_WAIT_SECONDS, "isolation_level": None, "check_same_thread": False},
     )
 

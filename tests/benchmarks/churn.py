@@ -17,8 +17,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 
 from governor.limit import Renewed
-from governor.line import KEEP_TICKETS, PRUNE_EVERY
-from governor.rows import TICKET
+from governor.rows import KEEP_TICKETS, PRUNE_EVERY, TICKET
 from governor.settings import home
 from governor.turn import Turn
 from tests.benchmarks.ours import new_turn

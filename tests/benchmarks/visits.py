@@ -94,8 +94,6 @@ def figures(visits: Sequence[Visit], hold_seconds: float) -> dict[str, Any]:
         "overlaps": overlaps(visits),
         "waiting_cpu_seconds": rounded(sum(stages.values()), 3),
         "waiting_cpu_percent_of_one_core": rounded(100 * sum(stages.values()) / makespan, 2),
-        "in_line_cpu_percent_of_one_core": rounded(
-            100 * stages.get("in_line", stages.get("waiting", 0.0)) / makespan, 2
-        ),
+        "in_line_cpu_percent_of_one_core": rounded(100 * in_line_s / makespan, 2),
         "waiting_cpu_ms_per_waiter": {stage: rounded(1000 * spent / len(visits), 2) for stage, spent in stages.items()},
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from governor.errors import NotReady, ServerSilent
 from governor.limit import Renewed
-from tests.simulation.world import World
+from tests.simulation.world import Killed, Violation, World
 
 LEASE_SECONDS, REPOSSESS_SECONDS = 60.0, 15.0
 
@@ -45,6 +45,8 @@ class Server:
     def increment(self, uuid: str) -> str | None:
         if self.active_slots >= self.slots:
             return None
+        if len(self.leases) >= self.slots:
+            raise Violation(f"a lease is granted beside {list(self.leases)}: the limit was counted down once too often")
         self.active_slots += 1
         self._made += 1
         lease_id = f"lease-{self._made}"
@@ -62,8 +64,10 @@ class Server:
 
     def finish_release(self, lease_id: str, existed: bool) -> None:
         if existed:
+            if lease_id not in self.leases:
+                raise Violation(f"{lease_id} was released twice at once: two slots are free")
             self.active_slots = max(0, self.active_slots - 1)
-            self.leases.pop(lease_id, None)
+            del self.leases[lease_id]
 
 
 class VirtualLimit:
@@ -87,28 +91,35 @@ class VirtualLimit:
 
     def release(self, lease_id: str) -> bool:
         existed: list[bool] = []
+        # A busy server takes its time between looking the lease up and counting it back.
+        spent = self._world.random.choice((0.006, 0.006, 0.006, 0.3))
 
         def begin() -> None:
             existed.append(self._server.begin_release(lease_id))
-            self._world.later(0.006, lambda: self._server.finish_release(lease_id, existed[0]))
+            self._world.later(spent, lambda: self._server.finish_release(lease_id, existed[0]))
 
         try:
-            self._call(begin, spent=0.008)
+            self._call(begin, spent=spent + 0.002)
         except ServerSilent:
             return False
         return True
 
     def find(self, ticket_uuid: str) -> str | None:
-        return next((lease_id for lease_id, uuid in self.leases() if uuid == ticket_uuid), None)
+        leases = {} if self._server.remote else self._server.leases
+        return next((lease_id for lease_id, lease in leases.items() if lease.uuid == ticket_uuid), None)
 
     def leases(self) -> list[tuple[str, str]]:
         if self._server.remote:
             return []
-        return [(lease_id, lease.uuid) for lease_id, lease in self._server.leases.items()]
+        ends_after = self._server._wall() + 20.0
+        leases = self._server.leases.items()
+        return [(lease_id, lease.uuid) for lease_id, lease in leases if lease.expires_at > ends_after]
 
     def _call(self, work: Callable[[], Any], spent: float = 0.003) -> Any:
         """Send once; the request travels, is worked on, and the answer travels back, or is lost on the way."""
         world, server, dice = self._world, self._server, self._world.random
+        if not world.me().alive:
+            raise Killed  # the dead send nothing
         answer: list[Any] = []
         lost_there = dice.random() < world.faults.silence / 2
         lost_back = dice.random() < world.faults.silence / 2

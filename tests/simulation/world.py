@@ -25,6 +25,10 @@ START = datetime(2026, 11, 1, 5, 0, tzinfo=UTC)
 BOOT = "boot-1"
 
 
+class Violation(AssertionError):
+    """An invariant did not hold."""
+
+
 class Killed(BaseException):
     """SIGKILL: raised at the next thing a dead process touches, so that its clean-up does nothing."""
 
@@ -82,7 +86,6 @@ class World:
         self._waiting: dict[greenlet, tuple[int, Sequence[Identity]]] = {}
         self._parked: list[tuple[Process, greenlet]] = []
         self._hub = getcurrent()
-        self.inside_transaction = False
         failpoints.install(self.at)
 
     def now(self) -> datetime:

@@ -28,7 +28,7 @@ class FakeTurn:
     """Stands in for a turn that was had; `current` is what its fence says."""
 
     def __init__(self, line: str) -> None:
-        self.line, self.current = FakeLine(line), True
+        self.line, self.current, self.is_mine = FakeLine(line), True, True
 
     def is_current(self) -> bool:
         return self.current

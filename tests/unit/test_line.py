@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from governor import succession
-from governor.line import KEEP_TICKETS, PRUNE_EVERY, Errand, Grant, Line, Place
+from governor.line import Errand, Grant, Line, Place
 from governor.policy.ordering import Order, OrderRules
 from governor.policy.turns import OFFER_SECONDS, Act
 from governor.processes import Identity, Life, identify
-from governor.rows import order_key
+from governor.rows import KEEP_TICKETS, PRUNE_EVERY, order_key
 from governor.settings import Home
 from governor.state.models import Slot, Ticket
 from governor.state.sessions import reading, remember, store, transaction
@@ -305,8 +305,48 @@ def test_a_free_slot_left_alone_by_the_head_goes_to_the_one_behind(desk: Clock):
     awake = desk.take()
     assert desk.see(awake).step.act is Act.ROUSE
     assert succession.rouse(desk.line, awake.id, 0, **desk.times) == (sleeper.id,)
+    assert desk.see(sleeper).step.act is Act.ASK  # rung once more: perhaps a ring was lost
+    assert desk.see(awake).step.act is Act.WAIT
+    desk.s += 1.1
+    assert succession.rouse(desk.line, awake.id, 0, **desk.times) == (sleeper.id,)
     assert desk.see(awake).step.act is Act.ASK
     assert desk.see(sleeper).step.act is Act.STIR
+
+
+def test_one_deep_in_line_does_not_put_the_whole_line_to_sleep(desk: Clock):
+    line = [desk.take() for _ in range(10)]
+    desk.s += 5
+    last = line[-1]
+    for _ in range(20):
+        succession.rouse(desk.line, last.id, 0, **desk.times)
+    assert [place.id for place in line if ticket(place).asleep] == []
+    assert desk.see(last).step.act is Act.WAIT
+
+
+def test_who_is_next_among_the_awake_looks_often_and_watches_the_holder(desk: Clock):
+    holder = desk.take()
+    desk.sit(holder)
+    sleepers = [desk.take() for _ in range(5)]
+    with transaction() as session:
+        for place in sleepers:
+            session.get_one(Ticket, place.id).asleep = True
+    head = desk.take()
+    view = desk.see(head)
+    assert (view.place, view.step.seconds <= 0.25, view.quiet) == (6, True, True)
+    assert identify() in view.watch
+    assert desk.line.first(2) == [head.id]
+
+
+def test_a_slot_that_the_profile_took_away_is_not_handed_on(hotdesk_home: Home):
+    desk = Clock(slots=2)
+    first, second, waiting = desk.take(), desk.take(), desk.take()
+    desk.sit(first, 0)
+    two = desk.sit(second, 1)
+    desk.line.ensure_slots(1)
+    desk.release(desk.rise(second, two))
+    assert slot(1).state == "free"
+    assert desk.see(waiting).step.act is Act.WAIT
+    assert not desk.line.begin_asking(waiting.id, 1, **desk.times)
 
 
 def test_a_head_that_just_came_is_given_time_to_claim(desk: Clock):
@@ -420,7 +460,29 @@ def test_a_ticket_that_ended_in_life_has_time_for_its_own_release(desk: Clock):
     place = desk.take()
     succession.leave(desk.line, place.id, "cancelled", **desk.times)
     assert orphans(desk, ("left", place.uuid)) == []
-    assert orphans(desk, ("left", place.uuid), later_seconds=16) == ["left"]
+    assert orphans(desk, ("left", place.uuid), later_seconds=46) == ["left"]
+
+
+def test_the_lease_of_a_slot_that_is_being_released_is_its_releasers(desk: Clock):
+    asker = desk.take()
+    desk.line.begin_asking(asker.id, 0, **desk.times)
+    kill(asker)
+    passed = succession.reap(desk.line, 0, **desk.times)
+    assert orphans(desk, ("left", asker.uuid), later_seconds=60) == []
+    desk.release(passed)
+    assert orphans(desk, ("left", asker.uuid), later_seconds=60) == ["left"]
+
+
+def test_one_that_died_asking_has_overtaken_nobody(desk: Clock):
+    choose(desk, OrderRules(order=Order.AFFINITY, overtakes_at_most=1))
+    holder = desk.take(model="7b")
+    desk.release(desk.rise(holder, desk.sit(holder)))
+    other, same = desk.take(model="tiny"), desk.take(model="7b")
+    assert desk.line.begin_asking(same.id, 0, **desk.times)
+    assert ticket(other).overtaken == 1
+    kill(same)
+    succession.reap(desk.line, 0, **desk.times)
+    assert ticket(other).overtaken == 0
 
 
 def test_a_lease_that_was_handed_on_is_nobodys_to_reclaim(desk: Clock):

@@ -51,3 +51,24 @@ def test_the_folder_of_an_earlier_release_opens_and_its_line_goes_on(release: st
     assert grant is not None and grant.fence == fence + 1
     with reading() as session:
         assert session.get_one(Ticket, mine.id).id > 6
+
+
+def test_a_living_process_of_the_release_before_is_not_revoked(hotdesk_home: Home):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.1.0" / "hotdesk.sql").read_text())
+    line = Line("cpu", store(), judge, identify)
+    me = identify()
+    with sqlite3.connect(hotdesk_home.database) as db:  # 0.1.0 sits down: it writes none of the new columns
+        db.execute(
+            "INSERT INTO tickets (uuid, line, state, agent, model, patience_seconds, taken_at) VALUES"
+            " ('old', 'cpu', 'seated', 'a/old', 'm', 60, '2026-11-24 07:00:00')"
+        )
+        ticket_id = db.execute("SELECT max(id) FROM tickets").fetchone()[0]
+        db.execute(
+            "UPDATE slots SET state = 'held', fence = fence + 1, lease_id = 'l', ticket_id = ?, boot_id = ?,"
+            " pid_namespace = ?, pid = ?, start_ticks = ? WHERE line = 'cpu'",
+            (ticket_id, me.boot_id, me.pid_namespace, me.pid, me.start_ticks),
+        )
+    mine = line.take(Errand("cpu", "digest/new", "m", 60.0), now=NOW, clock_s=1e6)
+    assert line.look(mine.id, now=NOW, clock_s=1e6).step.act is Act.WAIT
+    assert succession.revoke(line, 0, clock_s=1e6) is None

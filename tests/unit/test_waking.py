@@ -68,7 +68,11 @@ def test_a_bell_that_cannot_be_hung_looks_often_instead(tmp_path: Path):
 
 def test_bells_of_the_dead_are_taken_down(tmp_path: Path):
     mine, _other = Bell(tmp_path, 1), Bell(tmp_path, 2)
-    assert sweep_bells(tmp_path, [1]) == 1
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    _other._fifo, gone = None, _other._fifo
+    os.close(gone or 0)
+    assert sweep_bells(tmp_path) == 1
     assert ring(tmp_path, 1)
     assert not ring(tmp_path, 2)
     mine.close()
@@ -117,7 +121,10 @@ def test_a_lock_proves_life_and_death_where_pids_say_nothing(hotdesk_home: Home)
     child.stdout.close()
     child.stdin.close()
     assert presence.judge(seen_from_outside) is Life.DEAD
-    assert presence.sweep() == 1
+    (hotdesk_home.presence / "a_b_c_d").touch()
+    assert presence.sweep() == 0
+    assert presence.judge(seen_from_outside) is Life.DEAD  # the proof is not swept away
+    presence._file(hotdesk_home.presence, seen_from_outside).unlink()
     assert presence.judge(seen_from_outside) is Life.UNKNOWN
 
 
