@@ -154,16 +154,13 @@ class Line:
             self.claim(db, slot, chosen.choice, "asking", self.me(), clock_s=clock_s)
             return True
 
-    def grant(
-        self, ticket_id: int, index: int, *, lease_id: str, budget_seconds: float, now: datetime, clock_s: float
-    ) -> Grant | None:
-        """Sit down: the slot is held under a new fence; None when the claim was lost meanwhile."""
+    def grant(self, ticket_id: int, index: int, *, now: datetime, clock_s: float, **seat: Any) -> Grant | None:
+        """Sit down with `lease_id` for `budget_seconds`, under a new fence; None when the claim was lost."""
         with self.store.change("grant") as db:
             slot = read_slot(db, self.name, index)
             if slot is None or slot.state != "asking" or slot.ticket_id != ticket_id:
                 return None
-            seat = {"lease_id": lease_id, "budget_seconds": budget_seconds, "renewed_at": now}
-            return self.seat(db, slot, ticket_id, now=now, clock_s=clock_s, **seat)
+            return self.seat(db, slot, ticket_id, now=now, clock_s=clock_s, renewed_at=now, **seat)
 
     def withdraw(self, ticket_id: int, index: int, *, clock_s: float) -> None:
         """No seat came of the claim: give the slot back and stay in line at the same place.
@@ -217,7 +214,7 @@ class Line:
             return self.ready(db, 2)
 
     def slot_count(self) -> int:
-        """How many slot rows the line has, retired ones too."""
+        """How many slot rows there are, retired ones too."""
         with self.store.look() as db:
             return len(db.execute(select(SLOT.c.state).where(SLOT.c.line == self.name)).all())
 

@@ -73,7 +73,7 @@ MUTATIONS = (
         "governor/succession.py",
         'if slot is None or slot.state != "offered" or slot.ticket_id != ticket_id:',
         "if slot is None:",
-        schedules(first=500),
+        unit("test_line"),
     ),
     Mutation(
         "only the head claims a free slot",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "governor/turn.py",
         "self.effects.shielded(lambda: self._claim_and_ask(index))",
         "self._claim_and_ask(index)",
-        schedules(first=500),
+        schedules(),
     ),
     Mutation(
         "first come, first served",
@@ -129,7 +129,7 @@ MUTATIONS = (
         "governor/giving_back.py",
         "            effects.pause(AGAIN_SECONDS)\n",
         "            pass\n",
-        schedules(),
+        unit("test_giving_back"),
     ),
     Mutation(
         "overtaking is bounded",

@@ -64,13 +64,23 @@ class Plan:
     jumps: int
     strangers: int
     overstay: bool
+    by_hand: bool
     governed: bool
 
     @property
     def calm(self) -> bool:
         """Nothing but kills and cancels: then every bound on time must hold."""
         f = self.faults
-        return not (f.stop or f.database or f.silence or f.slow or self.restarts or self.strangers or self.overstay)
+        return not (
+            f.stop
+            or f.database
+            or f.silence
+            or f.slow
+            or self.restarts
+            or self.strangers
+            or self.overstay
+            or self.by_hand
+        )
 
 
 @dataclass
@@ -105,9 +115,21 @@ def plan_of(world: World) -> Plan:
     """Dice for one schedule. A third is calm, a third has one kind of trouble, the rest has several."""
     dice = world.random
     faults, mood = Faults(), dice.random()
-    kinds = ["kill", "stop", "cancel", "database", "silence", "slow", "restart", "jump", "stranger", "overstay"]
+    kinds = [
+        "kill",
+        "stop",
+        "cancel",
+        "database",
+        "silence",
+        "slow",
+        "restart",
+        "jump",
+        "stranger",
+        "overstay",
+        "by hand",
+    ]
     chosen = set(dice.sample(kinds, 1 if mood < 0.66 else dice.randint(2, 5))) if mood >= 0.25 else {"kill"}
-    for name, rate in (("kill", 0.02), ("stop", 0.01), ("cancel", 0.01), ("database", 0.03), ("slow", 0.03)):
+    for name, rate in (("kill", 0.02), ("stop", 0.01), ("cancel", 0.03), ("database", 0.03), ("slow", 0.03)):
         if name in chosen:
             setattr(faults, name, rate * dice.choice((0.5, 1.0, 2.0)))
     if "silence" in chosen:
@@ -124,6 +146,7 @@ def plan_of(world: World) -> Plan:
         jumps=1 if "jump" in chosen else 0,
         strangers=dice.randint(1, 2) if "stranger" in chosen else 0,
         overstay="overstay" in chosen,
+        by_hand="by hand" in chosen,
         governed=dice.random() < 0.15,
     )
 
@@ -252,6 +275,11 @@ class Schedule:
             self.turns.pop(process, None)
             turn.rise()
 
+    def _release_by_hand(self) -> None:
+        """Somebody gives every lease back at the server; the count is right, the holder is not asked."""
+        for lease_id in sorted(set(self.server.leases) - self.server.in_release):
+            self.server.finish_release(lease_id, True)
+
     def _quiet(self, process: Process) -> None:
         """Before the first call the engine is quiet within 0.5 s, else it is ended (see governor.residency)."""
         if self.plan.slots > 1:
@@ -268,6 +296,8 @@ class Schedule:
             raise Lost
         self._one_call_under_a_current_fence(process)
         self._lease_lives(process, grant)
+        if self.plan.by_hand and world.random.random() < 0.5:
+            self._release_by_hand()
         call = Call(process, grant.fence, grant.index, world.clock_s + seconds)
         self.engine.calls.append(call)
         world.at("calling")

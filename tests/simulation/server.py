@@ -29,6 +29,7 @@ class Server:
         self.world, self.slots, self.remote = world, slots, remote
         self.active_slots, self.up = 0, True
         self.leases: dict[str, Lease] = {}
+        self.in_release: set[str] = set()
         self._made = 0
         world.later(REPOSSESS_SECONDS, self._repossess)
 
@@ -60,6 +61,7 @@ class Server:
         return Renewed.ALIVE
 
     def begin_release(self, lease_id: str) -> bool:
+        self.in_release.add(lease_id)
         return lease_id in self.leases
 
     def finish_release(self, lease_id: str, existed: bool) -> None:

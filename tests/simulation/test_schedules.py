@@ -31,7 +31,7 @@ def test_schedules_differ_and_hold_every_kind_of_trouble():
     faults = [plan.plan.faults for plan in plans]
     for name in ("kill", "stop", "cancel", "database", "silence", "slow"):
         assert any(getattr(fault, name) for fault in faults), name
-    for name in ("restarts", "jumps", "strangers", "overstay", "remote"):
+    for name in ("restarts", "jumps", "strangers", "overstay", "by_hand", "governed", "remote"):
         assert any(getattr(plan.plan, name) for plan in plans), name
 
 
