@@ -296,7 +296,7 @@ class Schedule:
             raise Lost
         self._one_call_under_a_current_fence(process)
         self._lease_lives(process, grant)
-        if self.plan.by_hand and world.random.random() < 0.5:
+        if self.plan.by_hand and self.plan.slots == 1 and world.random.random() < 0.5:
             self._release_by_hand()
         call = Call(process, grant.fence, grant.index, world.clock_s + seconds)
         self.engine.calls.append(call)
