@@ -183,17 +183,16 @@ def one_of_two_who_revoke(stage: Stage, point: str) -> None:
     holder.is_ended_by(signal.SIGTERM)
 
 
-def one_of_two_who_revoked(stage: Stage, point: str) -> None:
+def one_who_revoked(stage: Stage, point: str) -> None:
     """The same, dead before its SIGTERM: nobody repeats that, and after its grace the holder gets SIGKILL.
 
     Here the holder stands up by itself before, which counts although its fence is an old one; a long test waits.
     """
     holder = stage.seat("holder", budget_seconds=1.0)
-    first = stage.enter("first", dies_at=point, token="one")
-    second = stage.enter("second", dies_at=point, token="one")
-    _, left = stage.one_dies(first, second)
+    stage.enter("victim", dies_at=point).dies()
+    after = stage.enter("next")
     assert not holder.is_seated()
-    left.sits(since=holder.rises())
+    after.sits(since=max(after.took_s, holder.rises()))
 
 
 def one_who_reclaims(stage: Stage, point: str) -> None:
@@ -234,7 +233,7 @@ SCENES: dict[str, Scene] = {
     "stir": sleeper,
     "rouse": one_of_two_who_rouse,
     "revoke": one_of_two_who_revoke,
-    "revoke.done": one_of_two_who_revoked,
+    "revoke.done": one_who_revoked,
     "reclaim": one_who_reclaims,
 }
 
@@ -271,10 +270,8 @@ def test_whoever_dies_while_its_question_is_under_way_is_followed_by_the_next(se
 def test_a_holder_that_nobody_told_to_end_is_killed_after_its_grace(stages: Stages):
     stage = stages("gpu:untold:0")
     holder = stage.seat("holder", budget_seconds=1.0)
-    first = stage.enter("first", dies_at="revoke.done", token="one")
-    second = stage.enter("second", dies_at="revoke.done", token="one")
-    died_s, left = stage.one_dies(first, second)
-    left.sits(GRACE_SECONDS + SOON_SECONDS, since=died_s)
+    died_s = stage.enter("victim", dies_at="revoke.done").dies()
+    stage.enter("next").sits(GRACE_SECONDS + SOON_SECONDS, since=died_s)
     holder.is_ended_by(signal.SIGKILL)
     stage.comes_to_rest()
 
