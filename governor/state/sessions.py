@@ -158,12 +158,12 @@ def _store(path: Path, _pid: int) -> Store:
 
 def _is_current(path: Path) -> bool:
     """Whether the file is there and up to date: then a waiter needs no ORM and no lock to begin."""
-    if not path.exists():
-        return False
     try:
+        if not path.exists():
+            return False
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=LOCK_WAIT_SECONDS)) as connection:
             return connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):  # said by whoever opens it in earnest
         return False
 
 

@@ -36,8 +36,11 @@ def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture(scope="session")
 def client(quiet_server: Home) -> Iterator[SyncPrefectClient]:
     """One client for all stages: to open one costs 0.1 s."""
-    with talking_to(quiet_server), get_client(sync_client=True) as opened:
-        yield opened
+    with talking_to(quiet_server):  # only while it is opened: the session's other server must not be told of it
+        opened = get_client(sync_client=True)
+        opened.__enter__()
+    yield opened
+    opened.__exit__(None, None, None)
 
 
 @pytest.fixture

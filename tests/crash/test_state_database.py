@@ -116,11 +116,7 @@ def lock_out(where: Home) -> None:
     where.root.chmod(0o000)
 
 
-# `Path.exists` raises PermissionError (Python 3.11): `sessions._is_current` should not ask it.
-BARE_ERROR = pytest.mark.xfail(reason="governor.state.sessions._is_current: a bare PermissionError")
-
-
-@pytest.mark.parametrize("close", [write_protect, pytest.param(lock_out, marks=BARE_ERROR)])
+@pytest.mark.parametrize("close", [write_protect, lock_out])
 def test_who_comes_to_a_folder_it_may_not_write_is_told_so(
     close: Callable[[Home], None], open_home: Home, stages: Stages
 ):

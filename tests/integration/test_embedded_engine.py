@@ -1,5 +1,6 @@
 """The real embedded engine with the real weights: one child per test, ended by the test."""
 
+import contextlib
 import json
 import os
 import signal
@@ -80,7 +81,11 @@ def eventually(done: Callable[[], bool], seconds: float) -> bool:
 
 
 def engine_children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "embedded_child" in " ".join(p.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # one that ended and was not waited for yet
+            found += [child] if "embedded_child" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_a_loaded_model_is_alive_quiet_and_in_a_session_of_its_own(loaded: Loaded, spec: ModelSpec):

@@ -137,7 +137,7 @@ def plan_of(world: World) -> Plan:
     order = dice.choice((Order.FIFO, Order.FIFO, Order.FIFO, Order.AFFINITY, Order.DEADLINE))
     rules = OrderRules(order=order, overtakes_at_most=dice.choice((0, 1, 3)), never_after_seconds=dice.choice((5, 600)))
     return Plan(
-        agents=dice.randint(2, 6),
+        agents=dice.choice((2, 3, 3, 4, 5)),
         slots=2 if dice.random() < 0.15 else 1,
         rules=rules,
         faults=faults,
