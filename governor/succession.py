@@ -37,8 +37,8 @@ from governor.state.sessions import Store
 from governor.ticket import Grant
 
 # A request may take 10 s in each of its phases and be held up by a busy server (`governor.lease`): past this
-# no release of the ticket's own is on its way.
-SETTLED_SECONDS = 45.0
+# no release of the ticket's own is on its way. With the 20 s that a lease must have left it is less than its 60 s.
+SETTLED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
