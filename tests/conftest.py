@@ -27,6 +27,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="long: run with --long (make test-long)"))
 
 
+@pytest.fixture(autouse=True)
+def no_server_of_another_test() -> Iterator[None]:
+    """What a command tells its own process of a server (PREFECT_API_URL, ...) ends with the test that ran it."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("PREFECT_") and name not in before]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def hotdesk_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A prepared state folder; HOTDESK_HOME points at it for this test and its children."""
