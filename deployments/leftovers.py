@@ -26,8 +26,8 @@ from deployments.first_round import CAPPED_TAG
 from governor.processes import Life, life
 from governor.state.models import AgentRun
 from governor.state.sessions import reading
+from governor.stuck import UNDER_WAY
 
-UNDER_WAY = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 # A worker names the process of a run within seconds; a run without one for so long has none.
 SUBMITTED_WITHIN_SECONDS = 60.0
 CLOSED = "hotdesk stopped while it ran; it runs again at its next time"

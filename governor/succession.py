@@ -167,9 +167,9 @@ def leave(line: Line, ticket_id: int, reason: str, *, now: datetime, clock_s: fl
         if not change_ticket(db, ticket_id, ("waiting", "offered"), **gone):
             return None
         if state == "offered":
-            for slot in _slots_of(db, line, ticket_id):
-                count_passed(db, slot.passed, -1)
-                return _pass(db, line, slot, now, clock_s)
+            slot = next(row for row in read_slots(db, line.name) if row.ticket_id == ticket_id)
+            count_passed(db, slot.passed, -1)
+            return _pass(db, line, slot, now, clock_s)
         return Passed(ring=tuple(line.ready(db, 2)))
 
 
@@ -278,7 +278,3 @@ def _bury(db: Connection, ticket_id: int | None, now: datetime) -> str | None:
     where = "at the desk" if row.state == "seated" else "in line"
     change_ticket(db, ticket_id, LIVE, state="reaped", reason=f"its process died {where}", ended_at=now)
     return row.uuid
-
-
-def _slots_of(db: Connection, line: Line, ticket_id: int) -> list[AnyRow]:
-    return [row for row in read_slots(db, line.name) if row.ticket_id == ticket_id and row.state == "offered"]

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.pool import StaticPool
 
 from governor import succession
-from governor.errors import HotdeskError, LeftLine, NotReady, StateUnavailable
+from governor.errors import LeftLine, NotReady, StateUnavailable
 from governor.giving_back import reclaim, settle
 from governor.line import Errand, Line
 from governor.policy.ordering import Order, OrderRules
@@ -22,7 +22,7 @@ from governor.state.sessions import Store, engine_for
 from governor.ticket import Grant
 from governor.turn import Turn
 from tests.simulation.server import Server, VirtualLimit
-from tests.simulation.world import Cancelled, Faults, Killed, Process, Violation, VirtualEffects, World
+from tests.simulation.world import Cancelled, Faults, Process, Violation, VirtualEffects, World
 
 HORIZON_SECONDS = 1500.0
 QUIET_SECONDS = 0.5
@@ -449,6 +449,3 @@ class Schedule:
 
 class Lost(Exception):
     """The seat is not ours any more."""
-
-
-__all__ = ["HotdeskError", "Killed", "Schedule", "Violation"]
