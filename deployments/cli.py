@@ -117,6 +117,21 @@ def line(
 
 
 @app.command()
+def residents(
+    pin: Annotated[str | None, typer.Option(help="Keep this model in memory, whoever needs the room.")] = None,
+    unpin: Annotated[str | None, typer.Option(help="Let it be evicted again.")] = None,
+    keep: Annotated[str | None, typer.Option(help="MODEL=SECONDS it may be idle, or MODEL=usual.")] = None,
+    evict: Annotated[str | None, typer.Option(help="Evict this idle model now, or all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be evicted; evict nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in memory; pin, keep or evict a model."""
+    from deployments.residents import Wishes, run_residents
+
+    print(run_residents(Wishes(pin, unpin, keep, evict, dry_run), as_json=as_json))
+
+
+@app.command()
 def env() -> None:
     """Print what a shell needs: eval "$(hotdesk env)"."""
     from deployments.environment import client_environment, shell_lines

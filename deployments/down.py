@@ -103,17 +103,18 @@ def close_runs(where: Home) -> None:
 
 def stop_engines(say: Say, *, force: bool) -> list[str]:
     """End every engine, those in use by a living agent only by `force`; returns those that would not go."""
-    from governor import residency
+    from governor.resident_rows import engines_in_memory
+    from governor.unloading import sweep, unload_idle
 
-    residency.sweep(now=datetime.now(UTC))
+    sweep(now=datetime.now(UTC))
     left = []
-    for row in residency.engines_in_memory():
+    for row in engines_in_memory():
         what = f"engine of {row.model} at {row.context_tokens} tokens" + (f" (pid {row.pid})" if row.pid else "")
-        if residency.unload_idle(row.id, reason="hotdesk went down"):
+        if unload_idle(row.id, reason="hotdesk went down"):
             say(f"stopped the {what}")
         elif not force:
             say(f"left the {what} alone: a living agent uses it")
         elif row.identity is None or not end(row.identity, grace_seconds=ENGINE_GRACE_SECONDS):
             left.append(what)
-    residency.sweep(now=datetime.now(UTC))
+    sweep(now=datetime.now(UTC))
     return left

@@ -18,7 +18,8 @@ from governor.policy.facts import Rung
 from governor.processes import Life, life
 from governor.rows import IN_LINE, LIVE
 from governor.settings import home
-from governor.state.models import AgentRun, ProcessColumns, Resident, Service, Setting, Slot, Ticket
+from governor.state.models import AgentRun, ProcessColumns, Service, Setting, Slot, Ticket
+from governor.state.residents import Resident
 from governor.state.sessions import reading
 
 LATEST_RESULTS = 8
@@ -241,7 +242,7 @@ def _in_memory(session: Session, now: datetime) -> tuple[InMemory, ...]:
                 context_tokens=row.context_tokens,
                 engine=row.engine,
                 line=row.line,
-                state=row.state,
+                state=row.state if row.stuck_at is None else "gave nothing back",
                 pid=row.pid,
                 memory_mib=row.memory_mib,
                 busy=user is not None and user.state in LIVE and _alive(user),

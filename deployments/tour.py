@@ -14,20 +14,24 @@ from sqlalchemy import func, select
 
 from deployments.screen import Screen
 from deployments.tour_hold import Held, holding
-from governor import line, residency, tick
+from governor import line, tick
 from governor.desk import desk
 from governor.errors import HotdeskError, LeftLine, NotReady
+from governor.footprints import fittings
 from governor.policy.facts import ModelSpec, Rung
 from governor.policy.pressure import PERSISTENCE, Mark
 from governor.processes import Identity, Life, life
 from governor.profile import current_profile
-from governor.state.models import Resident, Slot, Ticket
+from governor.resident_rows import engines_in_memory
+from governor.state.models import Slot, Ticket
+from governor.state.residents import Resident
 from governor.state.sessions import reading, recall, remember
+from governor.unloading import unload_idle
 
 BUDGET_KEY, SAVED_KEY = "memory_budget_mib", "tour_saved_budget"
 # Two contexts of the same weights make two residents; both are smaller than any agent's.
 SMALL_CONTEXT, OTHER_CONTEXT = 512, 1024
-# Room for one model as it is expected, and a fifth: the second cannot come in beside the first.
+# Room for one model at the most it may take, and a fifth: the second cannot come in beside the first.
 BUDGET_IN_MODELS = 1.2
 # More memory than there is would have to be free: any real reading counts as pressure.
 ALWAYS_EXCEEDED = Mark(reading="host_available_percent", high=101.0, low=102.0, rising_is_bad=False)
@@ -60,9 +64,9 @@ def run_tour(screen: Screen) -> list[Act]:
         return [play(title, act, screen, f"{number}/{len(acts)}") for number, (title, act) in enumerate(acts, 1)]
     finally:
         restore_budget()
-        for row in residency.engines_in_memory():
+        for row in engines_in_memory():
             if row.id > before and row.context_tokens in (SMALL_CONTEXT, OTHER_CONTEXT):
-                residency.unload_idle(row.id, reason="the tour is over")
+                unload_idle(row.id, reason="the tour is over")
 
 
 def play(title: str, act: Callable[[Screen], str], screen: Screen, place: str) -> Act:
@@ -82,7 +86,8 @@ def play(title: str, act: Callable[[Screen], str], screen: Screen, place: str) -
 def act_evict(screen: Screen) -> str:
     """Two residents and a budget for one: the idle one leaves before the other comes in."""
     first, second = shipped(SMALL_CONTEXT), shipped(OTHER_CONTEXT)
-    with _budget_for_one(first):
+    budget_mib = BUDGET_IN_MODELS * fittings(first)[0].need_mib
+    with _budget_for_one(budget_mib):
         with desk(first, _errand(first, "tour/first")) as seat:
             old, old_mib = seat.loaded.identity, seat.loaded.memory_mib or 0.0
             screen.say(f"  before: {first.context_tokens} tokens, {_process(old)}, {old_mib:.0f} MiB")
@@ -96,7 +101,7 @@ def act_evict(screen: Screen) -> str:
             screen.show()
     if gone != "is gone":
         raise NotReady(f"{_process(old)} was not evicted.", remedy="See the engine's log in logs/.")
-    return f"{old_mib:.0f} MiB went back before {new_mib:.0f} MiB came in; the budget was {_budget_mib(first):.0f} MiB"
+    return f"{old_mib:.0f} MiB went back before {new_mib:.0f} MiB came in; the budget was {budget_mib:.0f} MiB"
 
 
 def act_killed(screen: Screen) -> str:
@@ -178,25 +183,22 @@ def shipped(context_tokens: int) -> ModelSpec:
             means="The tour shows its acts with them only.",
             remedy="Everything else works; see `hotdesk status`.",
         )
-    return spec.model_copy(update={"line": "gpu", "context_tokens": context_tokens})
+    name = f"{spec.model}-{context_tokens}"  # by another name: one model has one context for the whole fleet
+    return spec.model_copy(update={"model": name, "line": "gpu", "context_tokens": context_tokens})
 
 
 def _errand(spec: ModelSpec, agent: str, patience_seconds: float = PATIENCE_SECONDS) -> line.Errand:
     return line.Errand(spec.line, agent, spec.model, patience_seconds)
 
 
-def _budget_mib(spec: ModelSpec) -> float:
-    return BUDGET_IN_MODELS * spec.expected_mib
-
-
 @contextmanager
-def _budget_for_one(spec: ModelSpec) -> Iterator[None]:
+def _budget_for_one(budget_mib: float) -> Iterator[None]:
     """Leave room for one model beside those in use; the idle ones leave first, so that ours meet."""
-    for row in residency.engines_in_memory():
-        residency.unload_idle(row.id, reason="the tour needs the room for a minute")
-    in_use = sum(row.memory_mib or 0.0 for row in residency.engines_in_memory())
+    for row in engines_in_memory():
+        unload_idle(row.id, reason="the tour needs the room for a minute")
+    in_use = sum(row.memory_mib or 0.0 for row in engines_in_memory())
     remember(SAVED_KEY, recall(BUDGET_KEY) or "none")
-    remember(BUDGET_KEY, str(in_use + _budget_mib(spec)))
+    remember(BUDGET_KEY, str(in_use + budget_mib))
     try:
         yield
     finally:

@@ -132,7 +132,9 @@ def call_seconds(request: ModelRequest) -> float:
 def _serve(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
     budget = 60.0 + 2 * sum(call_seconds(a.request) for a in asks)
     started = time.monotonic()
-    with desk(candidate.spec, errand, budget_seconds=budget) as seat:
+    needed = max(needed_tokens(a.request) for a in asks)
+    spec = candidate.spec.model_copy(update={"least_context_tokens": min(needed, candidate.spec.context_tokens)})
+    with desk(spec, errand, budget_seconds=budget) as seat:
         done = Asked(route=route, line_seconds=seat.waited_seconds)
         for ask in asks:
             answer = _ask_twice(ask, seat, candidate)
@@ -152,7 +154,7 @@ def _ask_twice(ask: Ask, seat: Seat, candidate: Candidate) -> Answer:
 
 def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float) -> Answer:
     seat.check()
-    parameters = engine(candidate.spec.engine).litellm_parameters(candidate.spec, seat.loaded)
+    parameters = engine(seat.served.engine).litellm_parameters(seat.served, seat.loaded)
     started = time.monotonic()
     try:
         said = inference.complete(

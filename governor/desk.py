@@ -7,7 +7,7 @@ A second `desk` inside the block, in the same run: the same model at the same li
 `gpu` may ask for `cpu` beside it; anything else would wait for itself and is refused at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -36,12 +36,16 @@ _seats: ContextVar[tuple["Seat", ...]] = ContextVar("seats", default=())
 
 @dataclass(frozen=True)
 class Seat:
-    """A place at the desk with a resident model. Valid only while `check` does not raise."""
+    """A place at the desk with a resident model. Valid only while `check` does not raise.
+
+    `spec` is what was asked for, `served` the same model as it is loaded: its context may be smaller.
+    """
 
     turn: Turn
     grant: Grant
     waited_seconds: float
     spec: ModelSpec
+    served: ModelSpec
     loaded: Loaded
 
     @property
@@ -127,9 +131,10 @@ class Desk:
         turn.start_renewing()
         waited = turn.waited_seconds
         _say("seated", turn, waited, fence=grant.fence)
-        self._inside.enter_context(_card(turn, self._budget_seconds))
-        loaded = self._inside.enter_context(residency.resident(self._spec, turn.ticket_id))
-        seat = Seat(turn, grant, waited, self._spec, loaded)
+        wait = _wait_seated(turn, self._budget_seconds)
+        self._inside.enter_context(_card(turn, wait))
+        here = self._inside.enter_context(residency.resident(self._spec, turn.ticket_id, wait=wait))
+        seat = Seat(turn, grant, waited, self._spec, here.spec, here.loaded)
         self._token = _seats.set((*_seats.get(), seat))
         return seat
 
@@ -154,11 +159,9 @@ class Desk:
             raise interruption
 
 
-@contextmanager
-def _card(turn: Turn, budget_seconds: float) -> Iterator[None]:
-    """The card behind the line, for as long as the seat; waiting for it is not the seat's own time."""
-    profile, grant = current_profile(), turn.grant
-    counted_s = turn.effects.clock_s()
+def _wait_seated(turn: Turn, budget_seconds: float) -> Callable[[float], bool]:
+    """Waiting at the desk, for the card or for models in use, is not the seat's own time; patience bounds it."""
+    grant, counted_s = turn.grant, turn.effects.clock_s()
 
     def wait(seconds: float) -> bool:
         nonlocal counted_s
@@ -168,6 +171,13 @@ def _card(turn: Turn, budget_seconds: float) -> Iterator[None]:
             turn.line.start_budget(grant, clock_s=counted_s)
         return turn.waited_seconds < turn.errand.patience_seconds
 
+    return wait
+
+
+@contextmanager
+def _card(turn: Turn, wait: Callable[[float], bool]) -> Iterator[None]:
+    """The card behind the line, for as long as the seat."""
+    profile, grant = current_profile(), turn.grant
     uuid = profile.cards.get(turn.line.name)
     with at_card(uuid, profile.slots[turn.line.name], wait=wait):
         if uuid is not None and grant is not None:
@@ -184,7 +194,7 @@ def _shared_seat(spec: ModelSpec, errand: Errand) -> Seat | None:
     for seat in _seats.get():
         if not seat.turn.is_mine:
             continue  # a fork's: the seat is its parent's
-        if seat.line == errand.line and seat.spec == spec:
+        if seat.line == errand.line and _same(seat, spec):
             return seat
         if not may_nest(seat.line, errand.line):
             raise Nested(
@@ -195,6 +205,12 @@ def _shared_seat(spec: ModelSpec, errand: Errand) -> Seat | None:
                 held=seat.line,
             )
     return None
+
+
+def _same(seat: Seat, spec: ModelSpec) -> bool:
+    """The same model, with context enough for this work too."""
+    asked = seat.spec.model_copy(update={"least_context_tokens": spec.least_context_tokens})
+    return asked == spec and seat.served.context_tokens >= (spec.least_context_tokens or spec.context_tokens)
 
 
 def line_of(name: str) -> Line:

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from governor import residency
 from governor.policy.routing import RoutingFacts, RoutingRules
 from governor.profile import current_profile
+from governor.resident_rows import held
 from governor.rows import IDLE_SLOT, IN_LINE
 from governor.state.models import Slot, Ticket
 from governor.state.sessions import reading
@@ -32,7 +32,7 @@ def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFac
         seated = session.execute(
             select(Slot.line, func.count()).where(Slot.state.not_in(IDLE_SLOT)).group_by(Slot.line)
         ).all()
-        inside = residency.held(session, now=now)
+        inside = held(session, now=now)
     waiting = dict.fromkeys(lines, 0)
     for name, count in (*rows, *seated):
         waiting[name] = waiting.get(name, 0) + count

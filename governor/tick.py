@@ -1,24 +1,22 @@
-"""One look of the governor: read, assess, plan, act, record. The flows `govern` and `evict` call this."""
+"""One look of the governor: read, assess, plan, record. The flow `govern` calls this; evicting is `evicting`."""
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from governor import residency
-from governor.errors import HotdeskError
+from governor.admission import memory_budget_mib
 from governor.events import log_event
-from governor.policy.escalation import keep_alive_seconds, plan
-from governor.policy.facts import Held, Level, Reading, Rung
+from governor.policy.escalation import plan
+from governor.policy.facts import Level, Reading, Rung
 from governor.policy.pressure import Assessment, Mark, assess
-from governor.policy.residency import idle_to_evict
-from governor.profile import current_profile
+from governor.policy.watermarks import Hours
+from governor.resident_rows import held
 from governor.sensors import gpu, host
 from governor.state.models import GovernorTick, Setting
 from governor.state.sessions import reading, recall, transaction
+from governor.unloading import sweep
 
 # Models past what they may take together (by measurement, after admission by estimate). VRAM: ComfyUI keeps
 # 400 MiB free on every card for the desktop; calm above that, trim below half of it. Host: earlyoom acts at
@@ -32,26 +30,19 @@ DEFAULT_MARKS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """What an operator may set: marks, keep-alive (None: the profile's), dry run."""
+    """What an operator may set: marks, keep-alive (None: the profile's), how full by day and by night, dry run."""
 
     marks: tuple[Mark, ...] = DEFAULT_MARKS
     keep_alive_seconds: float | None = None
+    hours: Hours = field(default_factory=Hours)
     dry_run: bool = False
-
-
-class Unload(Protocol):
-    """How a model leaves memory: `governor.residency.unload_idle`, or a fake."""
-
-    def __call__(self, resident_id: int, *, reason: str) -> bool:
-        """Evict one model unless somebody uses it; True once its memory is back."""
-        ...
 
 
 def readings(now: datetime) -> list[Reading]:
     """All sensors, and what our own models take of what they may."""
     with reading() as session:
-        models_mib = sum(h.memory_mib for h in residency.held(session, now=now))
-    budget_mib = residency.memory_budget_mib()
+        models_mib = sum(model.memory_mib for model in held(session, now=now))
+    budget_mib = memory_budget_mib()
     share = 100 * models_mib / budget_mib if budget_mib > 0 else None
     return [
         *gpu.read(),
@@ -64,7 +55,7 @@ def readings(now: datetime) -> list[Reading]:
 def tick(now: datetime, *, rules: Rules | None = None) -> GovernorTick:
     """Look once, move at most one rung, record it. A dry run stays where it is and records what it would do."""
     rules = rules or Rules()
-    residency.sweep(now=now)
+    sweep(now=now, ask_engines=True)
     seen = readings(now)
     assessment = assess(seen, rules.marks, _previous())
     causes = tuple(name for name, level in assessment.levels.items() if level is Level.HIGH)
@@ -86,33 +77,6 @@ def tick(now: datetime, *, rules: Rules | None = None) -> GovernorTick:
         session.add(row)
     log_event("governed", tier=stands.value, pressure=assessment.worst.value, why=step.reason)
     return row
-
-
-def evict_idle(now: datetime, *, rules: Rules | None = None, unload: Unload = residency.unload_idle) -> list[str]:
-    """Evict what has been idle for too long on the present rung; what was done, in words.
-
-    One model that cannot be evicted keeps none of the others in memory.
-    """
-    rules = rules or Rules()
-    residency.sweep(now=now)
-    normal = rules.keep_alive_seconds or current_profile().keep_alive_seconds
-    with reading() as session:
-        inside = {h.resident_id: h for h in residency.held(session, now=now)}
-    keep_alive = keep_alive_seconds(current_rung(), normal)
-    leaving = idle_to_evict(tuple(inside.values()), keep_alive_seconds=keep_alive)
-    return [_evict(inside[resident_id], why, rules.dry_run, unload) for resident_id, why in leaving]
-
-
-def _evict(model: Held, why: str, dry_run: bool, unload: Unload) -> str:
-    name = f"{model.model} at {model.context_tokens} tokens ({model.memory_mib:.0f} MiB)"
-    if dry_run:
-        return f"would evict {name}: {why}"
-    try:
-        gone = unload(model.resident_id, reason=why)
-    except HotdeskError as error:
-        log_event("not_evicted", tier=model.line, level=logging.WARNING, model=model.model, why=error.happened)
-        return f"could not evict {name}: {error.happened}"
-    return f"evicted {name}: {why}" if gone else f"kept {name}: in use again, or its memory is not back yet"
 
 
 def current_rung() -> Rung:

@@ -13,13 +13,13 @@ from deployments.weights import SMOLLM2, is_sound
 from governor.errors import BadInput
 from governor.processes import Identity, Life, identify, life
 from governor.profile import current_profile
+from governor.resident_rows import IN_MEMORY
 from governor.settings import MIB, NEEDED_DISK_MIB, NETWORK_FILE_SYSTEMS, Home, file_system_of
 from governor.state.migrations import MIGRATIONS
-from governor.state.models import Resident
+from governor.state.residents import Resident
 from governor.state.sessions import reading
 
 ENGINE_MODULES = "governor.engines."
-IN_MEMORY = ("loading", "resident", "unloading")
 ANOTHER_FOLDER = "Set HOTDESK_HOME to a folder on a local disk with enough space."
 
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from governor.engines.protocol import Engine
 
-CLASSES = {"embedded": "EmbeddedEngine", "ollama": "OllamaEngine"}
+CLASSES = {
+    "embedded": "EmbeddedEngine",
+    "llama_server": "LlamaServerEngine",
+    "llama_swap": "LlamaSwapEngine",
+    "lm_studio": "LMStudioEngine",
+    "ollama": "OllamaEngine",
+}
+
+
+def names() -> tuple[str, ...]:
+    """Every engine that can be asked for, in alphabetical order."""
+    return tuple(sorted(CLASSES))
 
 
 @cache
@@ -24,5 +35,5 @@ def engine(name: str) -> "Engine":
     if name not in CLASSES:
         from governor.errors import BadInput
 
-        raise BadInput(f"There is no engine {name!r}.", remedy=f"Use one of: {', '.join(sorted(CLASSES))}.")
+        raise BadInput(f"There is no engine {name!r}.", remedy=f"Use one of: {', '.join(names())}.")
     return getattr(import_module(f"governor.engines.{name}"), CLASSES[name])()

@@ -2,55 +2,57 @@
 
 A child has a process session of its own, so that the end of the run that started it does not end it;
 its identity goes into the database with the resident's row. Evicting a model is ending its child,
-which gives back everything. What the child does is `embedded_child`; who may load or evict is
-`governor.residency`.
+which gives back everything. What the child does is `embedded_child`, what a failed one said is
+`embedded_log`; who may load or evict is `governor.residency`.
 """
 
 import contextlib
-import http.client
 import json
 import math
-import re
+import os
 import secrets
 import selectors
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 
 from governor.engines.embedded_child import KEEP
-from governor.engines.protocol import Loaded, Record, forget
-from governor.errors import BadInput, HotdeskError, ModelFailed, NotReady
-from governor.policy.facts import ModelSpec
+from governor.engines.embedded_log import FETCH, corrupt, log_of, why_not
+from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
+from governor.engines.wire import SLICE_SECONDS, Wire
+from governor.errors import BadInput, NotReady
+from governor.gguf_header import read_weights
+from governor.policy.facts import ModelSpec, Weights
 from governor.processes import Life, end, identify, life
 from governor.settings import MIB, home
 
+CHILD_MODULE = "governor.engines.embedded_child"
 # GGUF's fixed head: magic, version, number of tensors, number of metadata pairs (ggml's docs/gguf.md).
 GGUF_HEAD = struct.Struct("<4sIQQ")
 GGUF_MAGIC, GGUF_VERSIONS = b"GGUF", (2, 3)
-# Answered in milliseconds even while it generates; the rest is patience with a busy machine.
-ASK_SECONDS = 2.0
 # SIGTERM ends a child in 0.04 s (measured); the rest is patience with a busy machine.
 END_SECONDS = 5.0
 # After the parent's deadline, until the child that nobody took over ends itself.
 ORPHAN_SECONDS = 5.0
-# The tail of the log that is read after a failed load; a whole load writes about 3 kB.
-TAIL_BYTES = 16_384
-NO_MEMORY = re.compile(r"failed to allocate|unable to allocate|insufficient memory|out of memory", re.IGNORECASE)
-NOT_LOADED = "failed to load model"
-FETCH = "Run `hotdesk fetch`: it checks the weights against their hash and fetches them again if need be."
+
+
+class ChildGone(Exception):
+    """The child closed its pipe, said half a line or answers nothing: its log says why."""
 
 
 class EmbeddedEngine:
     """Engine of the name `embedded`."""
 
     name = "embedded"
+    experimental = False
+    cache_types = ("f16", "q8_0")
 
     def __init__(self) -> None:
         # Kept so that a child that ended is reaped at the next load, and none is warned about while it lives.
@@ -60,29 +62,39 @@ class EmbeddedEngine:
         """It is part of the installation: well unless the wheel is missing."""
         return None if find_spec("xllamacpp") else "the package xllamacpp is not installed"
 
-    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget) -> Loaded:
+    def weights(self, spec: ModelSpec) -> Weights | None:
+        """The header of the weights file. Raises BadInput when it is none, NotReady when it is missing."""
+        return read_weights(checked_weights(spec))
+
+    def residents(self) -> list[Running] | None:
+        """The children of this user, whatever process or state folder of theirs started them."""
+        return [_running(pid, arguments) for pid, arguments in _children()]
+
+    def load(
+        self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget, watch: Watch = unwatched
+    ) -> Loaded:
         """Start a child for `spec` and take it over once it serves and is well; ends it on any error.
 
         Raises:
-            NotReady: the weights are missing, or no process can be started. BadInput: they are corrupt.
-            ModelFailed: no memory for it, or not up within the deadline.
+            NotReady: the weights are missing, or no process can be started. BadInput: they are corrupt, or
+            the kind of context is unknown. ModelFailed: no memory for it, or not up within the deadline.
         """
         path = checked_weights(spec)
+        _check_cache_type(spec)
         deadline = time.monotonic() + deadline_seconds
         self._children = [child for child in self._children if child.poll() is None]
         log = log_of(spec)
-        child = _spawn(log)
+        child = _spawn(log, spec)
         try:
-            loaded = self._take_over(child, _settings(spec, path, deadline_seconds), deadline, record)
+            loaded = self._serving(child, _settings(spec, path, deadline_seconds), deadline, watch)
+            record(loaded)
+            _tell(child, KEEP)
             self._children.append(child)
-        except (OSError, ValueError) as error:
-            # Closed pipes, half a line, refused connections: all mean that the child went away.
+        except BaseException as error:  # a signal too: nobody would ever know of this child
             child.kill()
             child.wait(END_SECONDS)
-            raise _why_not(spec, log, time.monotonic() >= deadline) from error
-        except BaseException:  # a signal: nobody would ever know of this child
-            child.kill()
-            child.wait(END_SECONDS)
+            if isinstance(error, ChildGone):
+                raise why_not(spec, log, time.monotonic() >= deadline) from error
             raise
         finally:
             _close_pipes(child)
@@ -92,12 +104,20 @@ class EmbeddedEngine:
         """Whether that very child lives and answers its health check."""
         if loaded.identity is None or life(loaded.identity) is Life.DEAD:
             return False
-        return _get(loaded, "/health") is not None
+        return _wire(loaded).found("/health") is not None
 
     def quiet(self, loaded: Loaded, model: str) -> bool:
         """Whether no engine slot is at work; False when the child does not say."""
-        slots = _get(loaded, "/slots")
-        return isinstance(slots, list) and not any(slot.get("is_processing") for slot in slots)
+        usage = self.usage(loaded, model)
+        return usage is not None and usage.busy == 0
+
+    def usage(self, loaded: Loaded, model: str) -> Usage | None:
+        """What the child says of its engine slots; None when it does not answer."""
+        slots = _wire(loaded).found("/slots")
+        if not isinstance(slots, list) or not slots:
+            return None
+        busy = sum(bool(slot.get("is_processing")) for slot in slots)
+        return Usage(engine_slots=len(slots), busy=busy, context_tokens=slots[0]["n_ctx"])
 
     def unload(self, loaded: Loaded, model: str) -> bool:
         """End the child; the kernel and the driver have its memory back when the process is gone."""
@@ -112,30 +132,26 @@ class EmbeddedEngine:
             "choices_as": "grammar",
         }
 
-    def _take_over(
-        self, child: subprocess.Popen[bytes], settings: dict[str, Any], deadline: float, record: Record
+    def close(self) -> None:
+        """Nothing runs beside its models."""
+
+    def _serving(
+        self, child: subprocess.Popen[bytes], settings: dict[str, Any], deadline: float, watch: Watch
     ) -> Loaded:
-        """Settings in, address out, health checked, recorded, `keep` said. OSError or ValueError when it went away."""
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(json.dumps(settings).encode() + b"\n")
-        child.stdin.flush()
-        address = json.loads(_line_of(child, deadline))["address"]
+        """Settings in, address out, health checked. Raises ChildGone, and what `watch` raises."""
+        _tell(child, json.dumps(settings))
+        address = _address_from(child, deadline, watch)
         memory_mib = None
         with contextlib.suppress(psutil.Error):
             # Resident, shared pages included: what has to be there for it, whoever else maps the same file.
             memory_mib = psutil.Process(child.pid).memory_info().rss / MIB
-        loaded = Loaded(address, settings["api_key"], identify(child.pid), memory_mib)
+        try:
+            loaded = Loaded(address, settings["api_key"], identify(child.pid), memory_mib, (child.pid,))
+        except ProcessLookupError as error:
+            raise ChildGone("it ended") from error
         if not self.alive(loaded, settings["model"]):
-            raise ConnectionError("it answers no health check")
-        record(loaded)
-        child.stdin.write(KEEP.encode() + b"\n")
-        child.stdin.flush()
+            raise ChildGone("it answers no health check")
         return loaded
-
-
-def log_of(spec: ModelSpec) -> Path:
-    """Log of the child that serves `spec`; the one of the load before stands beside it as `.old`."""
-    return home().logs / f"engine-{re.sub(r'[^A-Za-z0-9._-]+', '-', spec.model)}-{spec.context_tokens}.log"
 
 
 def checked_weights(spec: ModelSpec) -> Path:
@@ -159,7 +175,17 @@ def checked_weights(spec: ModelSpec) -> Path:
         magic, version, tensors, _ = GGUF_HEAD.unpack(head)
         if magic == GGUF_MAGIC and version in GGUF_VERSIONS and tensors:
             return path
-    raise _corrupt(path, "they do not begin like a GGUF file")
+    raise corrupt(path, "they do not begin like a GGUF file")
+
+
+def _check_cache_type(spec: ModelSpec) -> None:
+    if spec.cache_type not in EmbeddedEngine.cache_types:
+        raise BadInput(
+            f"The embedded engine cannot keep a context as {spec.cache_type!r}.",
+            means="Nothing was loaded.",
+            remedy=f"Use one of: {', '.join(EmbeddedEngine.cache_types)}.",
+            engine="embedded",
+        )
 
 
 def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str, Any]:
@@ -167,6 +193,8 @@ def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str,
         "path": str(path),
         "model": spec.model,
         "context_tokens": spec.context_tokens,
+        "engine_slots": spec.engine_slots,
+        "cache_type": spec.cache_type,
         "gpu_layers": spec.gpu_layers,
         "threads": spec.threads,
         "api_key": secrets.token_urlsafe(24),
@@ -174,9 +202,11 @@ def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str,
     }
 
 
-def _spawn(log: Path) -> subprocess.Popen[bytes]:
-    # -P: a file beside the caller must not stand in for a module of the standard library.
-    command = [sys.executable, "-P", "-m", "governor.engines.embedded_child"]
+def _spawn(log: Path, spec: ModelSpec) -> subprocess.Popen[bytes]:
+    # -P: a file beside the caller must not stand in for a module of the standard library. What follows the
+    # module is for whoever looks at the list of processes, `_children` first of all; no secret stands there.
+    about = [spec.model, str(spec.context_tokens), str(spec.engine_slots)]
+    command = [sys.executable, "-P", "-m", CHILD_MODULE, *about]
     try:
         with contextlib.suppress(FileNotFoundError):
             log.replace(log.with_suffix(".old"))
@@ -193,13 +223,29 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
         ) from error
 
 
-def _line_of(child: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """The child's one line (written at once, so never in halves); empty when it ended or is late."""
+def _tell(child: subprocess.Popen[bytes], line: str) -> None:
+    assert child.stdin is not None
+    try:
+        child.stdin.write(line.encode() + b"\n")
+        child.stdin.flush()
+    except OSError as error:
+        raise ChildGone("it reads no more") from error
+
+
+def _address_from(child: subprocess.Popen[bytes], deadline: float, watch: Watch) -> str:
+    """The child's one line (written at once, so never in halves); ChildGone when it ended or is late."""
     assert child.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
-        readable = selector.select(max(0.0, deadline - time.monotonic()))
-    return child.stdout.readline() if readable else b""
+        watch((child.pid,))
+        while not selector.select(max(0.0, min(SLICE_SECONDS, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                raise ChildGone("it is late")
+            watch((child.pid,))
+    try:
+        return json.loads(child.stdout.readline())["address"]
+    except (OSError, ValueError) as error:
+        raise ChildGone("it closed its pipe") from error
 
 
 def _close_pipes(child: subprocess.Popen[bytes]) -> None:
@@ -209,52 +255,30 @@ def _close_pipes(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _why_not(spec: ModelSpec, log: Path, late: bool) -> HotdeskError:
-    """The error that the child's log speaks for."""
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        said = file.read().decode(errors="replace").splitlines()
-        wrong = [line.partition(" E ")[2].strip() for line in said if " E " in line]
-        reason = wrong[0] if wrong else next((line for line in reversed(said) if line.strip()), "its log is empty")
-        if not late and any(NOT_LOADED in line for line in wrong) and not NO_MEMORY.search("\n".join(wrong)):
-            return _corrupt(home().weights / spec.source, f"the engine says {reason[:200]!r}")
-        what = "was not up in time" if late else f"ended while it loaded {spec.model}: {reason[:200]}"
-        return _failed(spec, what, log)
-    return _failed(spec, "left no log", log)
+def _wire(loaded: Loaded) -> Wire:
+    return Wire(loaded.address, loaded.api_key)
 
 
-def _corrupt(path: Path, why: str) -> BadInput:
-    return BadInput(
-        f"The weights {path} are corrupt: {why}.",
-        means="Nothing was loaded.",
-        remedy=FETCH,
-        path=str(path),
-        engine="embedded",
-    )
+def _children() -> Iterator[tuple[int, list[str]]]:
+    """Pid, and model, context and engine slots as on the command line, of every child of this user."""
+    for process in psutil.process_iter(["cmdline", "uids"]):
+        words, uids = process.info["cmdline"] or [], process.info["uids"]
+        if CHILD_MODULE in words and uids and uids.real == os.getuid():
+            arguments = words[words.index(CHILD_MODULE) + 1 :]
+            if len(arguments) == 3:
+                yield process.pid, arguments
 
 
-def _failed(spec: ModelSpec, what: str, log: Path) -> ModelFailed:
-    return ModelFailed(
-        f"The embedded engine {what}.",
-        means="Nothing was loaded.",
-        remedy=f"See {log}; `hotdesk doctor` checks the weights and the memory.",
-        engine=EmbeddedEngine.name,
-        model=spec.model,
-        retryable=False,
-    )
+def _running(pid: int, arguments: list[str]) -> Running:
+    model, context_tokens, engine_slots = arguments
+    state = "loaded" if _serves(pid) else "loading"
+    return Running(model, state, (pid,), int(context_tokens), int(engine_slots))
 
 
-def _get(loaded: Loaded, path: str) -> Any | None:
-    """JSON of a GET, None unless it is a 200 in time. Plain http.client: no proxy, no certificates to read."""
-    where = urlsplit(loaded.address)
-    if not where.hostname:  # a row whose load never ended
-        return None
-    line = http.client.HTTPConnection(where.hostname, where.port, timeout=ASK_SECONDS)
+def _serves(pid: int) -> bool:
+    """Whether it answers its health check, the one thing that may be asked without its key."""
     try:
-        line.request("GET", path, headers={"Authorization": f"Bearer {loaded.api_key}"})
-        answer = line.getresponse()
-        return json.loads(answer.read()) if answer.status == http.client.OK else None
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        line.close()
+        open_here = [c.laddr for c in psutil.Process(pid).net_connections("tcp4") if c.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return False
+    return any(Wire(f"http://{where.ip}:{where.port}").found("/health") is not None for where in open_here)

@@ -1,6 +1,7 @@
 """The process of one embedded model: llama.cpp behind HTTP on the loopback address, until SIGTERM.
 
 Imports only the standard library and xllamacpp, because its start is on the way to a first token.
+Its arguments (model, context of one request, engine slots) are for who looks at the list of processes.
 The talk with `governor.engines.embedded`, over the pipes it was started with:
 
     parent: one JSON line of settings (the API key must stand on no command line)
@@ -18,8 +19,8 @@ from importlib import import_module
 from typing import Any
 
 KEEP = "keep"
-# One request runs at a time; the others are for health, slots, and a client that hangs up late.
-HTTP_THREADS = 4
+# Beside one for each engine slot: for health, slots, and a client that hangs up late.
+SPARE_HTTP_THREADS = 3
 ORPHANED = 3
 
 
@@ -49,8 +50,11 @@ def start(settings: dict[str, Any]) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = settings["path"]
     parameters.model_alias = {settings["model"]}
-    parameters.n_ctx = settings["context_tokens"]
-    parameters.n_parallel = 1
+    # llama.cpp counts the context of all its slots together and gives each an equal part.
+    parameters.n_ctx = settings["context_tokens"] * settings["engine_slots"]
+    parameters.n_parallel = settings["engine_slots"]
+    kept_as = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{settings['cache_type'].upper()}")
+    parameters.cache_type_k = parameters.cache_type_v = kept_as
     parameters.n_gpu_layers = settings["gpu_layers"]
     # On by default it moves layers to the CPU when they do not fit: 16 times slower, and silent.
     parameters.fit_params = False
@@ -60,6 +64,7 @@ def start(settings: dict[str, Any]) -> Any:
     parameters.cache_ram_mib = 0
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
         cpu.n_threads = settings["threads"]
+    parameters.n_threads_http = SPARE_HTTP_THREADS + settings["engine_slots"]
     _close_to_strangers(parameters, settings["api_key"])
     return xllamacpp.Server(parameters)
 
@@ -74,7 +79,6 @@ def _close_to_strangers(parameters: Any, api_key: str) -> None:
     parameters.cors_credentials = False
     parameters.endpoint_slots = True
     parameters.endpoint_metrics = True
-    parameters.n_threads_http = HTTP_THREADS
 
 
 def hand_over(answer_to: int, address: str) -> None:

@@ -1,37 +1,39 @@
 """The Ollama engine: a server that somebody else runs, spoken to in its own API.
 
 Facts of that API that shape this file: options such as the context are load-time, so another value
-reloads the model; an unload is answered before it happens; 503 means that its own queue is full.
+reloads the model; an unload is answered before it happens; 503 means that its own queue is full; a load
+whose client goes away is given up. A model's name here is Ollama's tag, `source` and `model` alike. How a
+context is kept and how many requests run at once is set where the server is started (OLLAMA_KV_CACHE_TYPE,
+OLLAMA_NUM_PARALLEL).
 """
 
-import math
+import contextlib
 import os
-import time
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
-from governor.engines.protocol import Loaded, Record, forget
-from governor.errors import DoesNotFit, HotdeskError, ModelFailed, NotReady
-from governor.policy.facts import ModelSpec
-from governor.sensors import gpu
+from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
+from governor.engines.seen import children_naming
+from governor.engines.wire import ASK_SECONDS, Fault, Wire, WireError, failed, unusable, wait_until
+from governor.errors import DoesNotFit
+from governor.gguf_header import weights_from_keys
+from governor.policy.facts import ModelSpec, Weights
 from governor.settings import MIB
 
 # Ollama's own reading of OLLAMA_HOST (its envconfig): the port when none is named, by what is named.
 DEFAULT_PORTS = {"": 11434, "http": 80, "https": 443}
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-ASK_SECONDS = 2.0
-# Its own polls for memory to come back (its sched.go): every 250 ms, at most 5 s, until 75% of the size is free.
-POLL_SECONDS = 0.25
-MEMORY_BACK_SECONDS = 5.0
-MEMORY_BACK_SHARE = 0.75
 # An unload waits for the requests that run; nobody of ours has one then, so this is for strangers' short ones.
 UNLOAD_SECONDS = 10.0
 # Longer than any profile's keep-alive, so that the governor decides who leaves; bounded, so that a model is
 # not in memory for ever when hotdesk is gone. Every call starts it anew.
 KEEP_ALIVE = "30m"
+# Name of the file with the weights, as it stands in a model's description and on its runner's command line.
+BLOB = re.compile(r"^FROM .*(sha256-[0-9a-f]{64})", re.MULTILINE)
+START = "Start it with `ollama serve`, or set OLLAMA_HOST to where it listens."
 
 
 def address() -> str:
@@ -50,11 +52,8 @@ def address() -> str:
 
 def available_tags(timeout_seconds: float = 0.5) -> list[str] | None:
     """Tags of the models it has on disk; None when no server answers."""
-    try:
-        with _client(timeout_seconds) as client:
-            return [model["name"] for model in client.get("/api/tags").raise_for_status().json()["models"]]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
-        return None
+    rows = _listed("/api/tags", timeout_seconds)
+    return None if rows is None else [str(row.get("name")) for row in rows]
 
 
 def fitting_model(tags: list[str], wanted: str) -> str | None:
@@ -67,82 +66,76 @@ def full_name(tag: str) -> str:
     return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
 
 
-def free_vram_mib() -> float | None:
-    """Free memory of the card as the driver says, None when there is none to ask."""
-    return next((reading.value for reading in gpu.read() if reading.name == "vram_free_mib"), None)
-
-
 class OllamaEngine:
-    """Engine of the name `ollama`.
-
-    Args:
-        free_mib: says how much GPU memory is free, None where that is unknown; by default the driver.
-    """
+    """Engine of the name `ollama`."""
 
     name = "ollama"
-
-    def __init__(self, free_mib: Callable[[], float | None] = free_vram_mib) -> None:
-        self._free_mib = free_mib
+    experimental = False
+    cache_types = ()
 
     def health(self) -> str | None:
         """None when a server answers."""
         try:
-            with _client(ASK_SECONDS) as client:
-                client.get("/api/version").raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"no Ollama answers at {address()} ({type(error).__name__})"
+            _wire().get("/api/version")
+        except WireError as error:
+            return f"no Ollama answers at {address()} ({error.fault})"
         return None
 
-    def load(self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget) -> Loaded:
+    def weights(self, spec: ModelSpec) -> Weights | None:
+        """From its description of the model, which holds the keys of the weights' header."""
+        row = _row(_listed("/api/tags") or [], spec.source)
+        size, keys = _mib((row or {}).get("size")), _shown(spec.source).get("model_info")
+        return weights_from_keys(keys, size, 0.0) if size and isinstance(keys, dict) else None
+
+    def residents(self) -> list[Running] | None:
+        """What its own list says; the figures are its own too, and can be far off."""
+        rows = _in_memory()
+        return None if rows is None else [_running(row) for row in rows]
+
+    def load(
+        self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget, watch: Watch = unwatched
+    ) -> Loaded:
         """Load with the fleet's one context; a request without a prompt is Ollama's way to ask for that.
 
         Raises:
             NotReady: no server, or it does not have the model. ModelFailed: queue full, or not loaded in time.
             DoesNotFit: it put layers on the CPU (it says nothing, and is 16 times slower then).
         """
-        body = {"model": spec.source, "keep_alive": KEEP_ALIVE, "options": {"num_ctx": spec.context_tokens}}
+        was_there = _row(_in_memory() or [], spec.source) is not None
+        runners = _runners_of(spec.source)
         try:
-            answer = _generate(body, deadline_seconds)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise _explained(error, spec) from error
-        if answer.get("done_reason") != "load":
-            raise _failed(spec, f"answered {str(answer)[:200]} to a load", retryable=False)
-        row = _row(_running() or [], spec.source)
-        if row is None:
-            raise _failed(spec, "says that it loaded the model, and does not list it", retryable=True)
-        loaded = Loaded(address(), None, None, _mib(row.get("size")))
-        self._refuse_spill(spec, row, loaded)
-        record(loaded)
+            row = _loaded_row(spec, deadline_seconds, watch, runners)
+            _refuse_spill(spec, row)
+            loaded = Loaded(address(), None, None, _mib(row.get("size")), runners())
+            record(loaded)
+        except BaseException as error:
+            if not was_there or isinstance(error, DoesNotFit):
+                _take_out(spec.source)
+            if isinstance(error, WireError):
+                raise unusable(error, spec, remedy=START, missing=f"Run `ollama pull {spec.source}`.") from error
+            raise
         return loaded
 
     def alive(self, loaded: Loaded, model: str) -> bool:
         """Whether it is in Ollama's list of running models; False when the list cannot be had."""
-        return _row(_running() or [], model) is not None
+        return _row(_in_memory() or [], model) is not None
 
     def quiet(self, loaded: Loaded, model: str) -> bool:
         """Always: Ollama does not say what runs, and its own queue stands in front of each model."""
         return True
 
-    def unload(self, loaded: Loaded, model: str) -> bool:
-        """Ask, then wait until the model left Ollama's list and the driver has its memory back.
+    def usage(self, loaded: Loaded, model: str) -> Usage | None:
+        """None: Ollama says neither its engine slots nor what runs in them."""
+        return None
 
-        False when one of them did not happen in time, or nobody can say; asking again is safe. Without
-        a server there is nothing to take out of memory.
+    def unload(self, loaded: Loaded, model: str) -> bool:
+        """Ask, then wait until the model left Ollama's list.
+
+        False when it did not in time, or nobody can say; asking again is safe. Without a server there is
+        nothing to take out of memory.
         """
-        free_before = self._free_mib()
-        running = _running()
-        row = _row(running or [], model)
-        if running is not None and row is None:
-            return True
-        try:
-            _generate({"model": model, "keep_alive": 0}, UNLOAD_SECONDS)
-        except httpx.ConnectError:
-            return True
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-            return False
-        if not _wait(lambda: (now := _running()) is not None and _row(now, model) is None, UNLOAD_SECONDS):
-            return False
-        return self._memory_is_back(free_before, _mib((row or {}).get("size_vram")))
+        rows = _in_memory()
+        return (rows is not None and _row(rows, model) is None) or _take_out(model)
 
     def litellm_parameters(self, spec: ModelSpec, loaded: Loaded) -> dict[str, Any]:
         """`ollama_chat/`, because its /v1 takes neither num_ctx nor keep_alive; the same values as at the load."""
@@ -153,43 +146,98 @@ class OllamaEngine:
             "keep_alive": KEEP_ALIVE,
         }
 
-    def _memory_is_back(self, before: float | None, took: float | None) -> bool:
-        if before is None or not took:
-            return True
-        wanted = before + MEMORY_BACK_SHARE * took
-        return _wait(lambda: (self._free_mib() or 0.0) >= wanted, MEMORY_BACK_SECONDS)
-
-    def _refuse_spill(self, spec: ModelSpec, row: dict[str, Any], loaded: Loaded) -> None:
-        size, on_gpu = _mib(row.get("size")), _mib(row.get("size_vram"))
-        if spec.gpu_layers == 0 or size is None or on_gpu is None or on_gpu >= size:
-            return
-        self.unload(loaded, spec.source)
-        why = f"Ollama put only {on_gpu:.0f} of its {size:.0f} MiB on the GPU"
-        raise DoesNotFit(
-            f"{spec.source} at {spec.context_tokens} tokens does not fit: {why}.",
-            means="It was unloaded again.",
-            remedy="Free some GPU memory, or use a smaller model or context in the profile.",
-            refusals=[why],
-        )
+    def close(self) -> None:
+        """Nothing of ours runs beside its models."""
 
 
-def _client(seconds: float) -> httpx.Client:
-    """Past proxies of the environment: Ollama is on this machine or near it."""
-    return httpx.Client(base_url=address(), timeout=httpx.Timeout(seconds, connect=ASK_SECONDS), trust_env=False)
+def _wire() -> Wire:
+    return Wire(address())
 
 
-def _generate(body: dict[str, Any], seconds: float) -> dict[str, Any]:
-    with _client(seconds) as client:
-        return client.post("/api/generate", json={**body, "stream": False}).raise_for_status().json()
+def _loaded_row(
+    spec: ModelSpec, seconds: float, watch: Watch, runners: Callable[[], tuple[int, ...]]
+) -> dict[str, Any]:
+    """Its list's row of the model, once it said that it loaded it. Raises WireError, ModelFailed."""
+    body = {
+        "model": spec.source,
+        "keep_alive": KEEP_ALIVE,
+        "options": {"num_ctx": spec.context_tokens},
+        "stream": False,
+    }
+    answer = _wire().watched("POST", "/api/generate", body, seconds=seconds, watch=watch, pids=runners)
+    if not isinstance(answer, dict) or answer.get("done_reason") != "load":
+        raise failed(spec, f"answered {str(answer)[:200]} to a load", retryable=False)
+    row = _row(_in_memory() or [], spec.source)
+    if row is None:
+        raise failed(spec, "says that it loaded the model, and does not list it", retryable=True)
+    return row
 
 
-def _running() -> list[dict[str, Any]] | None:
-    """What Ollama has in memory; None when it cannot be asked, which is not the same as nothing."""
+def _take_out(model: str) -> bool:
+    """Ask for it even when the list does not name it: a load that was broken off may not stand there yet."""
     try:
-        with _client(ASK_SECONDS) as client:
-            return list(client.get("/api/ps").raise_for_status().json()["models"])
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
-        return None
+        _wire().post("/api/generate", {"model": model, "keep_alive": 0, "stream": False}, seconds=UNLOAD_SECONDS)
+    except WireError as error:
+        return error.fault is Fault.ABSENT
+    return wait_until(lambda: (rows := _in_memory()) is not None and _row(rows, model) is None, UNLOAD_SECONDS)
+
+
+def _refuse_spill(spec: ModelSpec, row: dict[str, Any]) -> None:
+    size, on_gpu = _mib(row.get("size")), _mib(row.get("size_vram"))
+    if spec.gpu_layers == 0 or size is None or on_gpu is None or on_gpu >= size:
+        return
+    why = f"Ollama put only {on_gpu:.0f} of its {size:.0f} MiB on the GPU"
+    raise DoesNotFit(
+        f"{spec.source} at {spec.context_tokens} tokens does not fit: {why}.",
+        means="It is unloaded again.",
+        remedy="Free some GPU memory, or use a smaller model or context in the profile.",
+        refusals=[why],
+    )
+
+
+def _listed(path: str, seconds: float = ASK_SECONDS) -> list[dict[str, Any]] | None:
+    """The `models` of an answer; None when it cannot be asked, which is not the same as nothing."""
+    said = _wire().found(path, seconds=seconds)
+    rows = said.get("models") if isinstance(said, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+
+
+def _in_memory() -> list[dict[str, Any]] | None:
+    return _listed("/api/ps")
+
+
+def _shown(model: str) -> dict[str, Any]:
+    """Its description of a model; empty when there is none."""
+    with contextlib.suppress(WireError):
+        said = _wire().post("/api/show", {"model": model})
+        return said if isinstance(said, dict) else {}
+    return {}
+
+
+def _runners_of(model: str) -> Callable[[], tuple[int, ...]]:
+    """Looks for the processes that hold the weights of `model`; sees none where the server is not on this machine."""
+    blob = BLOB.search(str(_shown(model).get("modelfile", "")))
+    word, where = blob[1] if blob else "", address()
+    return lambda: children_naming("ollama", word, where)
+
+
+def _running(row: dict[str, Any]) -> Running:
+    return Running(
+        model=str(row.get("name")),
+        state="unloading" if _is_over(row.get("expires_at")) else "loaded",
+        pids=_runners_of(str(row.get("name")))(),
+        context_tokens=row.get("context_length"),
+        size_mib=_mib(row.get("size")),
+        vram_mib=_mib(row.get("size_vram")),
+    )
+
+
+def _is_over(expires_at: Any) -> bool:
+    """Whether its time is up: it leaves as soon as the last request has ended, as `ollama ps` shows it too."""
+    try:
+        return datetime.fromisoformat(str(expires_at)) < datetime.now(UTC)
+    except (ValueError, TypeError):  # no time at all, or one without a zone
+        return False
 
 
 def _row(rows: list[dict[str, Any]], model: str) -> dict[str, Any] | None:
@@ -199,45 +247,3 @@ def _row(rows: list[dict[str, Any]], model: str) -> dict[str, Any] | None:
 
 def _mib(size: Any) -> float | None:
     return size / MIB if isinstance(size, int) else None
-
-
-def _wait(done: Callable[[], bool], seconds: float) -> bool:
-    """Ask `done` until it says yes, at most `seconds`."""
-    for _ in range(math.ceil(seconds / POLL_SECONDS)):
-        if done():
-            return True
-        time.sleep(POLL_SECONDS)
-    return done()
-
-
-def _explained(error: Exception, spec: ModelSpec) -> HotdeskError:
-    """What a failed load means to a person."""
-    if isinstance(error, httpx.HTTPStatusError):
-        status = error.response.status_code
-        if status == httpx.codes.NOT_FOUND:
-            return NotReady(
-                f"Ollama does not have {spec.source}.", remedy=f"Run `ollama pull {spec.source}`.", engine="ollama"
-            )
-        if status == httpx.codes.SERVICE_UNAVAILABLE:
-            return _failed(spec, "says that its queue is full", retryable=True)
-        return _failed(spec, f"answered {status}: {error.response.text[:200]}", retryable=status >= 500)
-    if isinstance(error, httpx.ReadTimeout):
-        return _failed(spec, "did not load it in time", retryable=True)
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL):
-        return NotReady(
-            f"No Ollama answers at {address()}: {error}.",
-            remedy="Start it with `ollama serve`, or set OLLAMA_HOST to where it listens.",
-            engine="ollama",
-        )
-    return _failed(spec, f"broke off: {error}", retryable=True)
-
-
-def _failed(spec: ModelSpec, what: str, *, retryable: bool) -> ModelFailed:
-    return ModelFailed(
-        f"Ollama {what} ({spec.source}).",
-        means="Nothing was asked.",
-        remedy="See Ollama's own log; `ollama ps` shows what it has in memory.",
-        engine=OllamaEngine.name,
-        model=spec.model,
-        retryable=retryable,
-    )

@@ -59,7 +59,11 @@ class ModelSpec(Fact):
     """A model as one engine of this machine runs it: what the desk makes resident.
 
     `line` is the line in front of it (`gpu`, `cpu`), `source` what the engine needs to load it
-    (a weights file name for `embedded`, a tag for `ollama`).
+    (a weights file name for `embedded`, a tag for `ollama`). `context_tokens` is the context of one request,
+    the same for the whole fleet; `least_context_tokens` is what the work at hand needs of it (0: all of it).
+    `engine_slots` requests can run at once, each with a context of its own; `cache_type` is how the context
+    is kept (`f16`, `q8_0`). `expected_mib` is the profile's guess at its memory, used only where neither a
+    measurement nor the weights' own header says better.
     """
 
     engine: str
@@ -72,6 +76,14 @@ class ModelSpec(Fact):
     parameters_billion: float = Field(gt=0)
     expected_mib: float = Field(gt=0)
     demo: bool = False
+    least_context_tokens: int = Field(default=0, ge=0)
+    cache_type: str = "f16"
+    engine_slots: int = Field(default=1, ge=1)
+
+    @property
+    def memory(self) -> str:
+        """Where it lives: `vram` when layers go to a card, else `ram`."""
+        return "vram" if self.gpu_layers else "ram"
 
 
 class Profile(Fact):
@@ -116,7 +128,11 @@ class Route(Fact):
 
 
 class Held(Fact):
-    """A resident model as the residency policy sees it. Times in seconds before now."""
+    """A resident model as the residency policy sees it. Times in seconds before now.
+
+    `memory` is where it lives (`vram`, `ram`) and `memory_mib` what it takes there. `load_seconds` is what
+    bringing it back would cost. `stuck`: it was told to leave and gave nothing back.
+    """
 
     resident_id: int
     engine: str
@@ -128,6 +144,50 @@ class Held(Fact):
     age_seconds: float
     busy: bool
     pinned: bool = False
+    memory: str = "ram"
+    cache_type: str = "f16"
+    load_seconds: float = 0.0
+    stuck: bool = False
+
+
+class Use(Fact):
+    """One use of a model that the schedule, or the line, tells beforehand."""
+
+    model: str
+    at: datetime
+
+
+class Weights(Fact):
+    """What the header of a GGUF file says that decides how much memory the model takes.
+
+    Attributes:
+        file_mib: size of the file, all parts together.
+        embedding_mib: the token embedding's share of it, which stays in the host's memory when every layer
+            goes to the card; 0 when the output uses the same tensor, which then goes to the card too.
+        key_value_width: for each layer the values kept per token, keys and values together.
+        window_tokens: for each layer the most tokens it keeps, 0 where it keeps the whole context.
+        vocabulary: number of tokens. trained_context: the longest context that it was trained for.
+    """
+
+    architecture: str
+    file_mib: float = Field(gt=0)
+    embedding_mib: float = Field(ge=0)
+    key_value_width: tuple[int, ...]
+    window_tokens: tuple[int, ...]
+    vocabulary: int = Field(ge=0)
+    trained_context: int = Field(ge=0)
+
+
+class Footprint(Fact):
+    """What a model takes and how sure that is. `source`: `learned`, `header` or `profile`.
+
+    `spread_mib` is what the true figure may be above `mib`; `load_seconds` None until it was loaded once.
+    """
+
+    mib: float
+    spread_mib: float
+    source: str
+    load_seconds: float | None = None
 
 
 class Reading(Fact):

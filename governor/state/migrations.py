@@ -10,7 +10,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from governor.errors import NotReady
-from governor.state.models import NO_BUDGET_SECONDS, Base
+from governor.state.models import NO_BUDGET_SECONDS
+from governor.state.residents import Base  # and with it every table
 
 
 def _create(connection: Connection) -> None:
@@ -38,9 +39,34 @@ def _hand_over(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX tickets_by_state ON tickets (line, state, id)"))
 
 
+def _residency(connection: Connection) -> None:
+    """0.3.0: residents know where they live and what they were measured to take; footprints are learned."""
+    for column in (
+        "memory VARCHAR NOT NULL DEFAULT 'ram'",
+        "cache_type VARCHAR NOT NULL DEFAULT 'f16'",
+        "engine_slots INTEGER NOT NULL DEFAULT 1",
+        "pids JSON NOT NULL DEFAULT '[]'",
+        "free_before_mib FLOAT",
+        "stuck_at DATETIME",
+    ):
+        connection.execute(text(f"ALTER TABLE residents ADD COLUMN {column}"))
+    for table in (
+        "footprints (engine VARCHAR NOT NULL, model VARCHAR NOT NULL, context_tokens INTEGER NOT NULL,"
+        " cache_type VARCHAR NOT NULL, engine_slots INTEGER NOT NULL, place VARCHAR NOT NULL, loads INTEGER NOT NULL,"
+        " mean_mib FLOAT NOT NULL, squares FLOAT NOT NULL, highest_mib FLOAT NOT NULL, load_seconds FLOAT NOT NULL,"
+        " measured_at DATETIME NOT NULL,"
+        " PRIMARY KEY (engine, model, context_tokens, cache_type, engine_slots, place))",
+        "keepings (model VARCHAR NOT NULL PRIMARY KEY, pinned BOOLEAN NOT NULL, keep_alive_seconds FLOAT)",
+        "expected_uses (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at DATETIME NOT NULL, agent VARCHAR NOT NULL,"
+        " model VARCHAR NOT NULL)",
+    ):
+        connection.execute(text(f"CREATE TABLE {table}"))
+    connection.execute(text("CREATE INDEX expected_uses_by_time ON expected_uses (at)"))
+
+
 Migration = Callable[[Connection], None]
 # Entry i brings a file from version i to i + 1; a new file is made by the first and needs no other.
-MIGRATIONS: list[Migration] = [_create, _hand_over]
+MIGRATIONS: list[Migration] = [_create, _hand_over, _residency]
 
 
 def migrate(connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""The tables, as typed SQLAlchemy models. Their history is in `migrations`.
+"""The tables, as typed SQLAlchemy models; those about memory are in `residents`. Their history is in `migrations`.
 
 Every time is an aware UTC datetime; states are plain strings with their values in the docstring.
 """
@@ -133,35 +133,6 @@ class Slot(ProcessColumns, Base):
     renewed_at: Mapped[datetime | None]
     last_model: Mapped[str | None]
     passed: Mapped[list[Any]] = mapped_column(default=list)
-
-
-class Resident(ProcessColumns, Base):
-    """A model in memory (or on its way in or out), and the engine process that holds it.
-
-    state: loading, resident, unloading, gone. `claimed_by` is the ticket that uses or loads it,
-    NULL when idle; only who claimed an idle row may unload it: `unloader` is the identity of that
-    process. `address` is the base URL.
-    """
-
-    __tablename__ = "residents"
-    __table_args__ = AUTOINCREMENT
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    engine: Mapped[str]
-    model: Mapped[str]
-    context_tokens: Mapped[int]
-    line: Mapped[str]
-    state: Mapped[str] = mapped_column(default="loading")
-    claimed_by: Mapped[int | None]
-    unloader: Mapped[dict[str, Any] | None]
-    address: Mapped[str | None]
-    api_key: Mapped[str | None]
-    memory_mib: Mapped[float | None]
-    load_seconds: Mapped[float | None]
-    loaded_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-    ended_at: Mapped[datetime | None]
-    reason: Mapped[str | None]
 
 
 class AgentRun(ProcessColumns, Base):

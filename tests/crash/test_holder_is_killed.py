@@ -17,7 +17,8 @@ from governor.lease import PrefectLimit
 from governor.line import Errand
 from governor.policy.facts import ModelSpec
 from governor.profile import current_profile
-from governor.state.models import Resident, Slot, Ticket
+from governor.state.models import Slot, Ticket
+from governor.state.residents import Resident
 from governor.state.sessions import reading
 
 

@@ -38,7 +38,7 @@ class FakeTurn:
 def seated(spec: ModelSpec) -> Iterator[FakeTurn]:
     """This run sits at a desk already."""
     turn = FakeTurn(spec.line)
-    seat = Seat(turn, Grant(0, 7, "lease"), 0.0, spec, Loaded("http://x", None, None, None))  # type: ignore[arg-type]
+    seat = Seat(turn, Grant(0, 7, "lease"), 0.0, spec, spec, Loaded("http://x", None, None, None))  # type: ignore[arg-type]
     token = desk_module._seats.set((*desk_module._seats.get(), seat))
     try:
         yield turn
@@ -77,3 +77,14 @@ def test_who_stood_up_sits_nowhere():
     with seated(HEAVY):
         pass
     assert desk_module._shared_seat(OTHER, errand(OTHER)) is None
+
+
+def test_work_that_needs_another_share_of_the_context_shares_the_seat_while_that_is_enough():
+    small = HEAVY.model_copy(update={"least_context_tokens": 300})
+    with seated(small):
+        larger = small.model_copy(update={"least_context_tokens": HEAVY.context_tokens})
+        with desk(larger, errand(larger)) as seat:
+            assert seat.spec == small
+        too_large = small.model_copy(update={"least_context_tokens": HEAVY.context_tokens + 1})
+        with pytest.raises(Nested), desk(too_large, errand(too_large)):
+            raise AssertionError("it does not fit into what is loaded")

@@ -12,7 +12,8 @@ from deployments.down import run_down, stop_engines, stop_everything
 from deployments.services import services, start_service
 from governor.processes import Identity, Life, identify, life
 from governor.settings import Home
-from governor.state.models import Resident, Ticket
+from governor.state.models import Ticket
+from governor.state.residents import Resident
 from governor.state.sessions import reading, transaction
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]

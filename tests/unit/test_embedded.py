@@ -1,12 +1,15 @@
 """What the embedded engine makes of weights and of a child's log, without a child."""
 
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from governor.engines import embedded, engine
-from governor.engines.protocol import Loaded
+from governor.engines import embedded, embedded_log, engine, names
+from governor.engines.protocol import Loaded, Running
 from governor.errors import BadInput, HotdeskError, ModelFailed, NotReady
 from governor.policy.facts import ModelSpec
 from governor.processes import Identity, boot_id, pid_namespace
@@ -39,8 +42,39 @@ NO_MEMORY_FOR_WEIGHTS = """0.00.1 E llama_model_load: error loading model: unabl
 def test_there_is_one_object_per_engine_and_an_unknown_name_lists_the_known_ones():
     assert engine("embedded") is engine("embedded")
     assert engine("ollama").name == "ollama"
-    with pytest.raises(BadInput, match="embedded, ollama"):
+    with pytest.raises(BadInput, match="embedded, llama_server, llama_swap, lm_studio, ollama"):
         engine("lamma")
+
+
+def test_the_names_of_all_engines_are_listed():
+    assert names() == ("embedded", "llama_server", "llama_swap", "lm_studio", "ollama")
+
+
+def test_a_kind_of_context_that_it_does_not_know_is_bad_input(hotdesk_home: Home):
+    (hotdesk_home.weights / SPEC.source).write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 1, 5))
+    with pytest.raises(BadInput, match="q8_0"):
+        engine("embedded").load(SPEC.model_copy(update={"cache_type": "q5_1"}))
+
+
+def test_a_child_is_found_by_its_command_line_and_loads_until_it_answers():
+    about = [embedded.CHILD_MODULE, "org/small model", "2048", "3"]
+    command = [sys.executable, "-S", "-c", "input()", *about]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        try:
+            assert eventually_listed(child.pid) == Running("org/small model", "loading", (child.pid,), 2048, 3)
+        finally:
+            child.kill()
+    assert child.pid not in [pid for row in engine("embedded").residents() or [] for pid in row.pids]
+
+
+def eventually_listed(pid: int) -> Running | None:
+    """Its row, as soon as the process has the command line that it was started with."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        row = next((row for row in engine("embedded").residents() or [] if pid in row.pids), None)
+        if row is not None:
+            return row
+    return None
 
 
 def test_the_embedded_engine_is_well_where_it_is_installed():
@@ -82,7 +116,7 @@ def test_a_failed_load_says_what_the_log_says(
 ):
     log = tmp_path / "engine.log"
     log.write_text(said)
-    error = embedded._why_not(SPEC, log, late)
+    error = embedded_log.why_not(SPEC, log, late)
     assert type(error) is kind
     assert words in error.happened
     assert error.remedy

@@ -1,16 +1,21 @@
 """The Ollama engine against a fake server that speaks its API, faults included."""
 
 import json
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from governor import inference
-from governor.engines import ollama
+from governor.engines import ollama, seen
 from governor.engines.ollama import OllamaEngine
+from governor.engines.protocol import Loaded, Running
 from governor.errors import DoesNotFit, ModelFailed, NotReady
 from governor.policy.facts import ModelRequest, ModelSpec
+from tests.fakes.ollama_process import ollama_process
 from tests.fakes.ollama_server import FakeOllama
 
 TAG = "qwen2.5:7b"
@@ -26,8 +31,17 @@ SPEC = ModelSpec(
 )
 
 
-def unknown() -> float | None:
-    return None
+BLOB = "sha256-" + "a" * 64
+# As `/api/show` lists the keys of the header, shortened to what decides the memory.
+KEYS = {
+    "general.architecture": "qwen2",
+    "qwen2.block_count": 28,
+    "qwen2.context_length": 32768,
+    "qwen2.embedding_length": 3584,
+    "qwen2.attention.head_count": 28,
+    "qwen2.attention.head_count_kv": 4,
+    "tokenizer.ggml.tokens": None,
+}
 
 
 @pytest.fixture
@@ -74,11 +88,11 @@ def test_without_a_server_there_are_no_tags_and_the_reason_is_said(nobody: None)
     assert ollama.available_tags() is None
     assert "no Ollama answers" in (OllamaEngine().health() or "")
     with pytest.raises(NotReady, match="ollama serve"):
-        OllamaEngine(unknown).load(SPEC)
+        OllamaEngine().load(SPEC)
 
 
 def test_load_asks_for_the_context_and_says_what_it_took(server: FakeOllama):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     assert engine.health() is None
     loaded = engine.load(SPEC)
     assert (loaded.address, loaded.identity, loaded.memory_mib) == (server.address, None, 5000)
@@ -87,33 +101,122 @@ def test_load_asks_for_the_context_and_says_what_it_took(server: FakeOllama):
     assert engine.quiet(loaded, TAG)
 
 
+def test_residents_are_its_rows_in_its_own_words(server: FakeOllama):
+    engine = OllamaEngine()
+    engine.load(SPEC)
+    server.gpu_share = 0.5
+    engine.load(SPEC.model_copy(update={"source": "llama3.2:latest", "context_tokens": 512, "gpu_layers": 0}))
+    assert engine.residents() == [
+        Running(TAG, "loaded", context_tokens=4096, size_mib=5000, vram_mib=5000),
+        Running("llama3.2:latest", "loaded", context_tokens=512, size_mib=5000, vram_mib=2500),
+    ]
+
+
+def test_a_list_that_is_broken_is_unknown_and_not_empty(server: FakeOllama):
+    server.ps_broken = True
+    assert OllamaEngine().residents() is None
+
+
+def test_weights_are_read_from_its_description_of_the_model(server: FakeOllama):
+    server.shown[TAG] = {"model_info": KEYS}
+    found = OllamaEngine().weights(SPEC)
+    assert found is not None
+    assert (found.architecture, found.file_mib, found.trained_context) == ("qwen2", 4700, 32768)
+    assert found.key_value_width == (1024,) * 28
+    assert not server.running
+
+
+@pytest.mark.parametrize("shown", [{}, {"model_info": {}}, {"model_info": "?"}])
+def test_a_description_that_says_nothing_gives_no_weights(shown: dict[str, Any], server: FakeOllama):
+    server.shown[TAG] = shown
+    assert OllamaEngine().weights(SPEC) is None
+
+
+def test_its_runner_is_the_child_that_names_the_models_blob(server: FakeOllama, tmp_path: Path):
+    server.shown[TAG] = {"modelfile": f"# Modelfile\nFROM /models/blobs/{BLOB}\nTEMPLATE x\n"}
+    with ollama_process(tmp_path, BLOB) as (parent, runner):
+        assert OllamaEngine().load(SPEC).pids == (runner,)
+        with ollama_process(tmp_path, BLOB) as (other, _):
+            assert other != parent
+            assert OllamaEngine().load(SPEC).pids == ()  # two servers: which of them is it?
+    with ollama_process(tmp_path, BLOB.replace("a", "b")):
+        assert OllamaEngine().load(SPEC).pids == ()
+
+
+def test_a_server_on_another_machine_has_no_runner_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with ollama_process(tmp_path, BLOB) as (_, runner):
+        assert seen.children_naming("ollama", BLOB, "http://127.0.0.1:11434") == (runner,)
+        assert seen.children_naming("ollama", BLOB, "http://192.0.2.1:11434") == ()
+        assert seen.children_naming("llama", BLOB, "http://127.0.0.1:11434") == ()
+
+
+def test_who_listens_is_found_by_its_port(server: FakeOllama):
+    assert seen.listeners(server.address) == (os.getpid(),)
+    assert seen.listeners("http://192.0.2.1:80") == ()
+
+
+def test_a_load_that_is_ended_by_its_watcher_is_given_up_by_the_server(server: FakeOllama):
+    server.load_seconds = 5.0
+    calls: list[tuple[int, ...]] = []
+
+    def watch(pids: Sequence[int]) -> None:
+        calls.append(tuple(pids))
+        if len(calls) == 3:
+            raise DoesNotFit("Memory ran short.", remedy="None.")
+
+    with pytest.raises(DoesNotFit, match="ran short"):
+        OllamaEngine().load(SPEC, watch=watch)
+    assert len(calls) == 3
+    assert not server.running
+
+
+def test_a_load_that_is_late_is_given_up_too(server: FakeOllama):
+    server.load_seconds = 5.0
+    with pytest.raises(ModelFailed, match="not load it in time") as caught:
+        OllamaEngine().load(SPEC, deadline_seconds=0.3)
+    assert caught.value.data["retryable"] is True
+    assert not server.running
+
+
+def test_a_model_that_was_there_stays_when_a_second_load_is_ended(server: FakeOllama):
+    engine = OllamaEngine()
+    engine.load(SPEC)
+
+    def refuse(_loaded: Loaded) -> None:
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room"):
+        engine.load(SPEC, record=refuse)
+    assert TAG in server.running
+
+
 def test_a_model_that_is_not_there_names_the_pull_command(server: FakeOllama):
     server.tags.clear()
     with pytest.raises(NotReady, match=f"ollama pull {TAG}"):
-        OllamaEngine(unknown).load(SPEC)
+        OllamaEngine().load(SPEC)
 
 
 def test_a_full_queue_is_worth_asking_again(server: FakeOllama):
     server.queue_full = True
     with pytest.raises(ModelFailed, match="queue is full") as caught:
-        OllamaEngine(unknown).load(SPEC)
+        OllamaEngine().load(SPEC)
     assert caught.value.data["retryable"] is True
 
 
 def test_layers_left_on_the_cpu_count_as_does_not_fit_and_are_unloaded(server: FakeOllama):
     server.gpu_share = 0.8
     with pytest.raises(DoesNotFit, match="only 4000 of its 5000 MiB"):
-        OllamaEngine(unknown).load(SPEC)
+        OllamaEngine().load(SPEC)
     assert not server.running
 
 
 def test_a_model_meant_for_the_cpu_is_not_called_spilled(server: FakeOllama):
     server.gpu_share = 0.0
-    assert OllamaEngine(unknown).load(SPEC.model_copy(update={"gpu_layers": 0})).memory_mib == 5000
+    assert OllamaEngine().load(SPEC.model_copy(update={"gpu_layers": 0})).memory_mib == 5000
 
 
 def test_unload_waits_until_the_model_has_left_the_list(server: FakeOllama):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     loaded = engine.load(SPEC)
     server.lists_after_unload = 3
     assert engine.unload(loaded, TAG)
@@ -121,21 +224,17 @@ def test_unload_waits_until_the_model_has_left_the_list(server: FakeOllama):
     assert not engine.alive(loaded, TAG)
 
 
-def test_unload_waits_until_the_driver_has_the_memory_back(server: FakeOllama):
-    readings = iter([500.0, 500.0, 3000.0, 5400.0])
-    engine = OllamaEngine(lambda: next(readings))
-    assert engine.unload(engine.load(SPEC), TAG)
-    assert next(readings, None) is None
-
-
-def test_memory_that_does_not_come_back_is_not_called_back(server: FakeOllama, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ollama, "MEMORY_BACK_SECONDS", 0.3)
-    engine = OllamaEngine(lambda: 500.0)
-    assert not engine.unload(engine.load(SPEC), TAG)
+def test_a_model_that_never_leaves_the_list_is_not_called_unloaded(server: FakeOllama, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ollama, "UNLOAD_SECONDS", 0.3)
+    engine = OllamaEngine()
+    loaded = engine.load(SPEC)
+    server.lists_after_unload = 1000
+    assert not engine.unload(loaded, TAG)
+    assert [(row.model, row.state) for row in engine.residents() or []] == [(TAG, "unloading")]
 
 
 def test_unload_of_what_is_not_in_memory_is_done_at_once(server: FakeOllama):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     loaded = engine.load(SPEC)
     server.running.clear()
     assert engine.unload(loaded, TAG)
@@ -143,7 +242,7 @@ def test_unload_of_what_is_not_in_memory_is_done_at_once(server: FakeOllama):
 
 
 def test_unload_under_a_full_queue_is_not_called_done(server: FakeOllama):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     loaded = engine.load(SPEC)
     server.queue_full = True
     assert not engine.unload(loaded, TAG)
@@ -152,19 +251,19 @@ def test_unload_under_a_full_queue_is_not_called_done(server: FakeOllama):
 
 def test_a_list_that_cannot_be_had_is_not_an_empty_one(server: FakeOllama, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ollama, "UNLOAD_SECONDS", 0.3)
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     loaded = engine.load(SPEC)
     server.ps_broken = True
     assert not engine.unload(loaded, TAG)
 
 
 def test_unload_without_a_server_is_done(server: FakeOllama, nobody: None):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     assert engine.unload(ollama.Loaded(ollama.address(), None, None, None), TAG)
 
 
 def test_a_call_uses_the_options_of_the_load_so_that_nothing_reloads(server: FakeOllama):
-    engine = OllamaEngine(unknown)
+    engine = OllamaEngine()
     loaded = engine.load(SPEC)
     server.reply = json.dumps("no spam")
     request = ModelRequest.model_validate({"kind": "classify", "prompt": "Spam?", "choices": ("spam", "no spam")})

@@ -6,7 +6,7 @@ from governor.errors import BadInput
 from governor.policy.escalation import keep_alive_seconds
 from governor.policy.facts import Reading, Rung
 from governor.policy.pressure import PERSISTENCE, Assessment, assess
-from governor.policy.residency import make_room
+from governor.policy.residency import Space, make_room
 from governor.profile import Machine, detect, load_profiles, threads
 from governor.tick import DEFAULT_MARKS
 
@@ -110,7 +110,7 @@ def test_both_tiers_are_in_memory_together_without_pressure(
     profile = detect(machine(vram_mib / 1024, tags=tags))
     assert profile.name == name
     used_mib = sum(spec.expected_mib for spec in profile.tiers.values())
-    assert make_room([], need_mib=used_mib, budget_mib=profile.memory_budget_mib).fits
+    assert make_room([], need_mib=used_mib, space=Space(budget_mib=profile.memory_budget_mib)).fits
     share = Reading(name="models_percent", value=100 * used_mib / profile.memory_budget_mib, unit="%")
     was_high = Assessment(streaks={"models_percent": PERSISTENCE})
     assert assess([share], DEFAULT_MARKS[:1], was_high).worst == "calm"

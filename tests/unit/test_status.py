@@ -10,7 +10,8 @@ from deployments.status import as_json, day_start, short_path, snapshot, with_se
 from deployments.view import sentences
 from governor.processes import Identity, identify
 from governor.settings import Home
-from governor.state.models import AgentRun, Resident, Service, Slot, Ticket
+from governor.state.models import AgentRun, Service, Slot, Ticket
+from governor.state.residents import Resident
 from governor.state.sessions import remember, transaction
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from governor import tick as governor_tick
-from governor.errors import ModelFailed
 from governor.policy.facts import Rung
 from governor.policy.pressure import Mark
 from governor.processes import identify
 from governor.settings import Home
-from governor.state.models import Resident
+from governor.state.residents import Resident
 from governor.state.sessions import recall, remember, transaction
-from governor.tick import Rules, current_rung, evict_idle, last_tick, tick
+from governor.tick import Rules, current_rung, last_tick, tick
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 # Real readings of any machine: more than 0% is available, and never more than 101%.
@@ -38,20 +37,6 @@ def resident(model: str, idle_seconds: float) -> int:
     with transaction() as session:
         session.add(row)
     return row.id
-
-
-class FakeUnload:
-    """Remembers who was to leave; `broken` raises, `kept` answers that it is in use again."""
-
-    def __init__(self, broken: int = 0, kept: int = 0) -> None:
-        self.asked: list[int] = []
-        self.broken, self.kept = broken, kept
-
-    def __call__(self, resident_id: int, *, reason: str) -> bool:
-        self.asked.append(resident_id)
-        if resident_id == self.broken:
-            raise ModelFailed("It does not answer.", remedy="See its log.")
-        return resident_id != self.kept
 
 
 def test_two_looks_to_climb_and_one_to_come_back(hotdesk_home: Home):
@@ -103,37 +88,6 @@ def test_what_another_release_left_behind_counts_as_nothing(hotdesk_home: Home, 
     remember("rung", "a rung of tomorrow")
     remember("assessment", left)
     assert tick(NOW, rules=PRESSED).rung == "normal"
-
-
-def test_the_idle_leave_and_the_recently_used_stay(hotdesk_home: Home):
-    old, unload = resident("old", 400), FakeUnload()
-    resident("fresh", 100)
-    done = evict_idle(NOW, rules=Rules(keep_alive_seconds=300), unload=unload)
-    assert unload.asked == [old]
-    assert done == ["evicted old at 2048 tokens (250 MiB): idle for 400 s, the keep-alive is 300 s"]
-
-
-def test_on_the_rung_trim_they_leave_sooner(hotdesk_home: Home):
-    resident("fresh", 100)
-    remember("rung", "trim")
-    unload = FakeUnload()
-    evict_idle(NOW, rules=Rules(keep_alive_seconds=300), unload=unload)
-    assert len(unload.asked) == 1
-
-
-def test_one_that_does_not_leave_keeps_none_of_the_others(hotdesk_home: Home):
-    ids = [resident(name, idle) for name, idle in (("a", 900), ("b", 800), ("c", 700))]
-    done = evict_idle(NOW, rules=Rules(keep_alive_seconds=300), unload=FakeUnload(broken=ids[0], kept=ids[1]))
-    assert [line.split(" ")[0] for line in done] == ["could", "kept", "evicted"]
-    assert "It does not answer." in done[0]
-
-
-def test_a_dry_run_evicts_nobody(hotdesk_home: Home):
-    resident("old", 400)
-    unload = FakeUnload()
-    done = evict_idle(NOW, rules=Rules(keep_alive_seconds=300, dry_run=True), unload=unload)
-    assert unload.asked == []
-    assert done[0].startswith("would evict old")
 
 
 def test_models_that_hold_more_than_they_may_are_pressure(hotdesk_home: Home):

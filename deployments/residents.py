@@ -1,0 +1,183 @@
+"""`hotdesk residents`: what is in memory, what it takes and why it stays, and an operator's word about a model.
+
+Reads and writes the state folder only; needs no server. Evicting here is what the flow `evict` does.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from governor.admission import memory_budget_mib
+from governor.errors import BadInput
+from governor.evicting import evict_idle, used_percent
+from governor.forecasting import next_uses, trust_in_words
+from governor.memory import MEMORIES
+from governor.policy.facts import Held
+from governor.profile import current_profile
+from governor.resident_rows import held
+from governor.settings import prepare_home
+from governor.state.residents import Keeping, Resident
+from governor.state.sessions import reading, transaction
+from governor.tick import Rules
+from governor.unloading import unload_idle
+
+USUAL = "usual"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for; None: nothing of the kind. `keep` is MODEL=SECONDS, or MODEL=usual."""
+
+    pin: str | None = None
+    unpin: str | None = None
+    keep: str | None = None
+    evict: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """One resident as it is shown. Times in seconds from now, None where nothing is foretold."""
+
+    model: str
+    engine: str
+    memory: str
+    context_tokens: int
+    cache_type: str
+    memory_mib: float
+    state: str
+    idle_seconds: float
+    next_use_seconds: float | None
+    keep_alive_seconds: float
+    pinned: bool
+
+
+def run_residents(wishes: Wishes, *, as_json: bool = False, rules: Rules | None = None) -> str:
+    """Do what was asked for, then say what is in memory.
+
+    Raises:
+        BadInput: no such model in memory, or a keep-alive that is no number; nothing was changed.
+    """
+    prepare_home()
+    now = datetime.now(UTC)
+    done = [*_keepings(wishes), *_evictions(wishes, now, rules)]
+    shown = _in_memory(now)
+    if as_json:
+        used = {name: used_percent(name) for name in MEMORIES}
+        return json.dumps({"done": done, "used_percent": used, "residents": [asdict(r) for r in shown]})
+    return "\n".join([*done, *_memories(now, rules), *(_said(r) for r in shown)])
+
+
+def _keepings(wishes: Wishes) -> Iterator[str]:
+    if wishes.pin is not None:
+        _keep(wishes.pin, pinned=True)
+        yield f"{wishes.pin} is pinned: nobody evicts it, and what does not fit beside it takes another route"
+    if wishes.unpin is not None:
+        _keep(wishes.unpin, pinned=False)
+        yield f"{wishes.unpin} is not pinned any more"
+    if wishes.keep is not None:
+        model, _, value = wishes.keep.rpartition("=")
+        _keep(model, keep_alive_seconds=_seconds(model, value))
+        yield f"{model} may stay idle for {'as long as usual' if value == USUAL else f'{value} s'}"
+
+
+def _seconds(model: str, value: str) -> float | None:
+    try:
+        seconds = None if value == USUAL else float(value)
+    except ValueError:
+        seconds = -1.0
+    if not model or (seconds is not None and not 0 <= seconds < float("inf")):
+        raise BadInput(
+            f"A keep-alive is MODEL=SECONDS, such as qwen2.5:7b=1800, or MODEL={USUAL}.",
+            means="Nothing was changed.",
+            remedy="`hotdesk residents` shows the models in memory and their keep-alive.",
+        )
+    return seconds
+
+
+def _keep(model: str, **said: bool | float | None) -> None:
+    with transaction() as session:
+        row = session.get(Keeping, model) or Keeping(model=model, pinned=False)
+        for name, value in said.items():
+            setattr(row, name, value)
+        session.add(row)
+
+
+def _evictions(wishes: Wishes, now: datetime, rules: Rules | None) -> list[str]:
+    if wishes.evict is None:
+        return evict_idle(now, rules=_dry(rules)) or ["nothing would be evicted now"] if wishes.dry_run else []
+    wanted = select(Resident).where(Resident.state == "resident")
+    if wishes.evict != ALL:
+        wanted = wanted.where(Resident.model == wishes.evict)
+    with reading() as session:
+        rows = session.scalars(wanted).all()
+    if not rows and wishes.evict != ALL:
+        raise BadInput(f"{wishes.evict} is not in memory.", remedy="`hotdesk residents` shows what is.")
+    return [_evict(row, dry_run=wishes.dry_run) for row in rows]
+
+
+def _dry(rules: Rules | None) -> Rules:
+    known = rules or Rules()
+    return Rules(known.marks, known.keep_alive_seconds, known.hours, dry_run=True)
+
+
+def _evict(row: Resident, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"would evict {row.model} ({row.memory_mib or 0:.0f} MiB) unless it is in use"
+    gone = unload_idle(row.id, reason="by hand")
+    return f"evicted {row.model}" if gone else f"kept {row.model}: it is in use, or its memory is not back yet"
+
+
+def _in_memory(now: datetime) -> list[InMemory]:
+    usual = current_profile().keep_alive_seconds
+    with reading() as session:
+        inside, away = held(session, now=now), next_uses(session, now=now)
+        own = {k.model: k.keep_alive_seconds for k in session.scalars(select(Keeping))}
+        states = {row.id: row.state for row in session.scalars(select(Resident).where(Resident.state != "gone"))}
+    return [
+        InMemory(
+            model=h.model,
+            engine=h.engine,
+            memory=h.memory,
+            context_tokens=h.context_tokens,
+            cache_type=h.cache_type,
+            memory_mib=round(h.memory_mib, 1),
+            state=_state(h, states[h.resident_id]),
+            idle_seconds=round(h.idle_seconds, 1),
+            next_use_seconds=max(0.0, (away[h.model] - now).total_seconds()) if h.model in away else None,
+            keep_alive_seconds=usual if own.get(h.model) is None else own[h.model] or 0.0,
+            pinned=h.pinned,
+        )
+        for h in inside
+    ]
+
+
+def _state(model: Held, state: str) -> str:
+    if model.stuck:
+        return "gave nothing back"
+    return ("in use" if model.busy else "idle") if state == "resident" else state
+
+
+def _memories(now: datetime, rules: Rules | None) -> Iterator[str]:
+    marks = (rules or Rules()).hours.marks(now)
+    for name in MEMORIES:
+        percent = used_percent(name)
+        if percent is None:
+            continue
+        yield (
+            f"{name}: {percent:.0f}% in use by everybody; idle models leave above {marks.high_percent:.0f}%"
+            f" down to {marks.low_percent:.0f}%; all models may take {memory_budget_mib():.0f} MiB"
+        )
+        yield f"  {trust_in_words(name)}"
+
+
+def _said(model: InMemory) -> str:
+    idle = f"idle for {model.idle_seconds:.0f} s of {model.keep_alive_seconds:.0f} s" if model.state == "idle" else ""
+    ahead = "" if model.next_use_seconds is None else f"next use in {model.next_use_seconds / 60:.0f} min"
+    facts: Sequence[str] = (idle or model.state, ahead, "pinned" if model.pinned else "")
+    what = f"{model.model}, {model.context_tokens} tokens ({model.cache_type}), {model.memory_mib:.0f} MiB"
+    return f"{model.memory}: {what}: {', '.join(filter(None, facts))}"

@@ -1,0 +1,100 @@
+"""What a model will take, from what it took before: the measurements in the database, and what they teach.
+
+The arithmetic is `policy.footprint`; who measures is `governor.residency`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from governor.engines import engine
+from governor.memory import memory
+from governor.policy.eviction import Size
+from governor.policy.facts import Footprint, ModelSpec, Weights
+from governor.policy.footprint import Measured, add, corrected, estimate_mib, expected, ladder
+from governor.policy.residency import Fitting
+from governor.state.residents import LearnedFootprint, Resident
+from governor.state.sessions import reading, transaction
+
+
+def fittings(spec: ModelSpec) -> list[Fitting]:
+    """Every way in which `spec` may be loaded here, the wanted one first, each with what it takes."""
+    place, maker = memory(spec.memory).place, engine(spec.engine)
+    weights = maker.weights(spec)
+    measured = _measured(spec, place)
+    ways = ladder(spec.context_tokens, spec.least_context_tokens, maker.cache_types)
+    return [
+        Fitting(context_tokens=context, cache_type=cache, footprint=_expected(spec, weights, measured, context, cache))
+        for context, cache in ways
+    ]
+
+
+def _expected(
+    spec: ModelSpec, weights: Weights | None, measured: dict[tuple[int, str], Measured], context: int, cache: str
+) -> Footprint:
+    own = measured.get((context, cache))
+    if weights is None:
+        return expected(own, None, spec.expected_mib)
+    estimates = {way: _estimate(spec, weights, *way) for way in {*measured, (context, cache)}}
+    learned = [(measured[way], estimates[way]) for way in measured]
+    return expected(own, corrected(estimates[context, cache], learned), spec.expected_mib)
+
+
+def _estimate(spec: ModelSpec, weights: Weights, context_tokens: int, cache_type: str) -> float:
+    return estimate_mib(
+        weights,
+        context_tokens=context_tokens,
+        cache_type=cache_type,
+        engine_slots=spec.engine_slots,
+        on_card=spec.memory == "vram",
+    )
+
+
+def _measured(spec: ModelSpec, place: str) -> dict[tuple[int, str], Measured]:
+    """What this model was measured to take here, by context and cache type."""
+    wanted = select(LearnedFootprint).where(
+        LearnedFootprint.engine == spec.engine,
+        LearnedFootprint.model == spec.model,
+        LearnedFootprint.engine_slots == spec.engine_slots,
+        LearnedFootprint.place == place,
+    )
+    with reading() as session:
+        return {(row.context_tokens, row.cache_type): _as_measured(row) for row in session.scalars(wanted)}
+
+
+def learn(row: Resident, mib: float, *, now: datetime) -> None:
+    """Keep what a resident was measured to take after its first use."""
+    key = {
+        "engine": row.engine,
+        "model": row.model,
+        "context_tokens": row.context_tokens,
+        "cache_type": row.cache_type,
+        "engine_slots": row.engine_slots,
+        "place": memory(row.memory).place,
+    }
+    with transaction() as session:
+        kept = session.get(LearnedFootprint, key)
+        so_far = _as_measured(kept) if kept else None
+        after = add(so_far, mib, row.load_seconds or 0.0)
+        values: dict[str, Any] = {**key, **after.model_dump(), "measured_at": now}
+        session.merge(LearnedFootprint(**values))
+
+
+def sizes(places: Sequence[str]) -> dict[str, Size]:
+    """What each model took lately in these places, and what loading it costs: for looking ahead."""
+    wanted = select(LearnedFootprint).where(LearnedFootprint.place.in_(places)).order_by(LearnedFootprint.measured_at)
+    with reading() as session:
+        rows = session.scalars(wanted).all()
+    return {row.model: Size(mib=row.mean_mib, load_seconds=row.load_seconds) for row in rows}
+
+
+def _as_measured(row: LearnedFootprint) -> Measured:
+    return Measured(
+        loads=row.loads,
+        mean_mib=row.mean_mib,
+        squares=row.squares,
+        highest_mib=row.highest_mib,
+        load_seconds=row.load_seconds,
+    )

@@ -1,0 +1,105 @@
+"""The two memories that models live in, as measured now: the card's (`vram`) and the host's (`ram`).
+
+Only measures. How much must stay free, who fits and who leaves is `policy.admission` and `policy.residency`.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import psutil
+
+from governor.errors import BadInput
+from governor.sensors import host
+from governor.sensors.gpu import Card
+from governor.settings import MIB
+
+
+class Memory(Protocol):
+    """Where models live. What cannot be read is None, never zero (invariant 20)."""
+
+    # Key of learned footprints: the same model takes another amount on another card.
+    place: str
+
+    def free_mib(self) -> float | None:
+        """What a newcomer could take now."""
+        ...
+
+    def total_mib(self) -> float | None:
+        """All there is."""
+        ...
+
+    def held_mib(self, pids: Sequence[int]) -> float | None:
+        """What these processes hold of it; 0.0 when they are gone."""
+        ...
+
+
+class Vram:
+    """Memory of the first card, by the driver."""
+
+    def __init__(self, card: Card | None = None) -> None:
+        self._card = card or Card()
+        self.place = self._card.uuid or "vram"
+
+    def free_mib(self) -> float | None:
+        """Free for anybody, as the driver says."""
+        memory = self._card.memory_mib()
+        return memory[0] if memory else None
+
+    def total_mib(self) -> float | None:
+        """Memory of the card, what the driver reserves for itself included."""
+        memory = self._card.memory_mib()
+        return memory[1] if memory else None
+
+    def held_mib(self, pids: Sequence[int]) -> float | None:
+        """Charged by the driver to these processes, their driver contexts included."""
+        return self._card.held_mib(pids) if pids else None
+
+
+class Ram:
+    """Memory of the host, within what a container allows."""
+
+    place = "ram"
+
+    def free_mib(self) -> float | None:
+        """Available without swapping."""
+        return next((r.value for r in host.read() if r.name == "host_available_mib"), None)
+
+    def total_mib(self) -> float | None:
+        """All that this process may use."""
+        return host.total_mib()
+
+    def held_mib(self, pids: Sequence[int]) -> float | None:
+        """Resident pages, shared ones included: what has to be there for them, whoever else maps the same file."""
+        if not pids:
+            return None
+        held = 0.0
+        for pid in set(pids):
+            try:
+                held += psutil.Process(pid).memory_info().rss / MIB
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue  # it holds nothing any more
+            except psutil.Error:
+                return None
+        return held
+
+
+# By name; a test puts its own in here.
+MEMORIES: dict[str, Callable[[], Memory]] = {"vram": Vram, "ram": Ram}
+
+
+def memory(name: str) -> Memory:
+    """The memory of that name, one object per process: a driver's library does not outlive a fork.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if name not in MEMORIES:
+        raise BadInput(f"There is no memory {name!r}.", remedy=f"Use one of: {', '.join(MEMORIES)}.")
+    return _memory(MEMORIES[name], os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _memory(kind: Callable[[], Memory], _pid: int) -> Memory:
+    return kind()

@@ -1,0 +1,135 @@
+"""How much memory a model will take: from its header before the first load, from measurements afterwards. Pure.
+
+Also the ladder of smaller contexts that are tried before giving a model up.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from governor.policy.facts import Fact, Footprint, Weights
+
+MIB = 1024 * 1024
+# Bytes that a cached value takes, by how the cache is kept (ggml's block sizes: q8_0 is 34 bytes for 32 values).
+CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q5_1": 0.75, "q5_0": 0.6875, "q4_1": 0.625}
+CACHE_BYTES |= {"q4_0": 0.5625, "iq4_nl": 0.5625}
+# llama.cpp rounds contexts up to this (src/llama-kv-cache*.cpp) and works through a prompt in such pieces (`-ub`).
+CACHE_STEP, BATCH_TOKENS = 256, 512
+# A process on a card with no model in it: 0.58 GiB on an H200; less on a consumer card, so this errs upwards.
+DRIVER_CONTEXT_MIB = 594.0
+# With a model in it, beyond its weights, cache and the results of a batch: kernels that the driver loads at first
+# use, and work space: what was missing in ten figures of a 7B-shaped model on an H200 (tests/unit/test_footprint.py).
+KERNELS_MIB = 48.0
+# The process of an engine in the host's memory beyond weights and cache, and what it keeps of each token's text:
+# measured with embedded children of four models of 32,000 to 128,000 tokens at contexts of 512, 2048 and 8192.
+PROCESS_MIB, TOKEN_BYTES = 64.0, 160
+# Most that is in common use (Gemma): what is assumed where a header does not say.
+UNKNOWN_VOCABULARY = 262_144
+# The promises: of a first estimate, and of the profile's guess where there is no header either.
+HEADER_SPREAD_MIB, PROFILE_SPREAD = 150.0, 0.25
+# Two loads of one model differ by some MiB even on a quiet card.
+LEARNED_SPREAD_MIB, SIGMAS = 16.0, 2.0
+# Contexts that are tried when the wanted one does not fit.
+RUNGS = (8192, 4096, 2048)
+SMALLER_CACHE = "q8_0"
+
+
+def estimate_mib(weights: Weights, *, context_tokens: int, cache_type: str, engine_slots: int, on_card: bool) -> float:
+    """Memory of a model with all its layers on the card, or of its whole process in the host's memory.
+
+    `context_tokens` is the context of one request, `engine_slots` how many have one. An unknown cache type counts
+    as f16, the largest in use. On the card, flash attention is taken for granted: then the results of one piece
+    of a prompt, four bytes for each token of the vocabulary, are the largest work space.
+    """
+    per_value = CACHE_BYTES.get(cache_type, CACHE_BYTES["f16"])
+    cache = sum(_cached_values(weights, context_tokens)) * per_value * engine_slots
+    work = _mask_bytes(context_tokens * engine_slots)
+    vocabulary = weights.vocabulary or UNKNOWN_VOCABULARY
+    if not on_card:
+        return weights.file_mib + (cache + work + TOKEN_BYTES * vocabulary) / MIB + PROCESS_MIB
+    work += 4 * BATCH_TOKENS * vocabulary + _unpacked_bytes(weights, context_tokens * engine_slots, per_value)
+    return weights.file_mib - weights.embedding_mib + (cache + work) / MIB + DRIVER_CONTEXT_MIB + KERNELS_MIB
+
+
+def _cached_values(weights: Weights, context_tokens: int) -> Iterator[int]:
+    """Values that each layer keeps of one request's context (src/llama-kv-cache-iswa.cpp for windows)."""
+    whole = _stepped(context_tokens)
+    for width, window in zip(weights.key_value_width, weights.window_tokens, strict=True):
+        yield width * (min(whole, _stepped(window + BATCH_TOKENS)) if window else whole)
+
+
+def _mask_bytes(tokens: int) -> int:
+    """Which tokens of a piece of the prompt see which of the context, two bytes each."""
+    return 2 * BATCH_TOKENS * tokens
+
+
+def _unpacked_bytes(weights: Weights, tokens: int, per_value: float) -> int:
+    """One layer's cache turned into f16 where it is kept in less (measured: 128 MiB more at 32,768 tokens)."""
+    return 2 * tokens * max(weights.key_value_width) if per_value < CACHE_BYTES["f16"] else 0
+
+
+def _stepped(tokens: int) -> int:
+    return -(-tokens // CACHE_STEP) * CACHE_STEP
+
+
+class Measured(Fact):
+    """What loads of one model in one configuration took: a running mean by Welford's method.
+
+    `squares` is the sum of squared deviations from the mean, `highest_mib` the most that was ever seen.
+    """
+
+    loads: int
+    mean_mib: float
+    squares: float
+    highest_mib: float
+    load_seconds: float
+
+
+def add(measured: Measured | None, mib: float, seconds: float) -> Measured:
+    """One more measurement: `mib` once it was used, `seconds` that its load took."""
+    if measured is None:
+        return Measured(loads=1, mean_mib=mib, squares=0.0, highest_mib=mib, load_seconds=seconds)
+    loads = measured.loads + 1
+    off = mib - measured.mean_mib
+    mean = measured.mean_mib + off / loads
+    return Measured(
+        loads=loads,
+        mean_mib=mean,
+        squares=measured.squares + off * (mib - mean),
+        highest_mib=max(measured.highest_mib, mib),
+        load_seconds=measured.load_seconds + (seconds - measured.load_seconds) / loads,
+    )
+
+
+def corrected(estimate_mib: float, others: Sequence[tuple[Measured, float]]) -> float:
+    """A header's estimate, moved by what it was wrong by in the most similar configuration that was measured.
+
+    `others` are measurements of the same model in the same place, each with the header's estimate for it.
+    """
+    if not others:
+        return estimate_mib
+    measured, estimated = min(others, key=lambda other: abs(other[1] - estimate_mib))
+    return max(0.0, estimate_mib + measured.mean_mib - estimated)
+
+
+def expected(measured: Measured | None, estimate_mib: float | None, profile_mib: float) -> Footprint:
+    """The best that is known: what was measured, else the header's estimate, else the profile's guess."""
+    if measured is not None:
+        sigma = math.sqrt(measured.squares / (measured.loads - 1)) if measured.loads > 1 else 0.0
+        spread = max(measured.highest_mib - measured.mean_mib, SIGMAS * sigma, LEARNED_SPREAD_MIB)
+        return Footprint(mib=measured.mean_mib, spread_mib=spread, source="learned", load_seconds=measured.load_seconds)
+    if estimate_mib is not None:
+        return Footprint(mib=estimate_mib, spread_mib=HEADER_SPREAD_MIB, source="header")
+    return Footprint(mib=profile_mib, spread_mib=profile_mib * PROFILE_SPREAD, source="profile")
+
+
+def ladder(spec_context: int, least_context: int, cache_types: Sequence[str]) -> tuple[tuple[int, str], ...]:
+    """Contexts and cache types to try, best first: the wanted context, smaller ones, then all in a smaller cache.
+
+    None is below `least_context`, which the work at hand needs (0: all that was wanted). `cache_types` are the
+    engine's, the wanted one first; an engine that has no choice of its own has none.
+    """
+    least = min(least_context or spec_context, spec_context)
+    contexts = [spec_context, *(rung for rung in RUNGS if least <= rung < spec_context)]
+    first = cache_types[0] if cache_types else "f16"
+    kinds = [first, SMALLER_CACHE] if SMALLER_CACHE in cache_types and first != SMALLER_CACHE else [first]
+    return tuple((context, kind) for kind in kinds for context in contexts)

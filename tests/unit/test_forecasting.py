@@ -1,0 +1,155 @@
+"""Which models will be used next, from rows: the schedule's word, the line's, and what has come already."""
+
+from datetime import UTC, datetime, timedelta
+
+from governor import forecasting
+from governor.policy.facts import ModelSpec
+from governor.settings import Home
+from governor.state.models import Decision, Ticket
+from governor.state.residents import LearnedFootprint
+from governor.state.sessions import reading, remember, transaction
+
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+SPEC = ModelSpec(
+    engine="embedded", model="a", source="a", line="cpu", context_tokens=2048, parameters_billion=1, expected_mib=100
+)
+
+
+def decided(agent: str, run: str, *models: str) -> None:
+    with transaction() as session:
+        for model in models:
+            session.add(
+                Decision(
+                    at=NOW,
+                    flow_run_id=run,
+                    agent=agent,
+                    kind="write",
+                    tier="t",
+                    engine="e",
+                    model=model,
+                    reason="",
+                    verdict="verified",
+                )
+            )
+
+
+def took_ticket(agent: str, model: str, at: datetime, state: str = "done") -> None:
+    with transaction() as session:
+        session.add(
+            Ticket(
+                uuid=f"{agent}{at}{model}",
+                line="gpu",
+                agent=agent,
+                model=model,
+                state=state,
+                patience_seconds=60,
+                taken_at=at,
+            )
+        )
+
+
+def learned(model: str, mib: float = 100.0, place: str = "ram") -> None:
+    with transaction() as session:
+        session.merge(
+            LearnedFootprint(
+                engine="embedded",
+                model=model,
+                context_tokens=2048,
+                cache_type="f16",
+                engine_slots=1,
+                place=place,
+                loads=1,
+                mean_mib=mib,
+                highest_mib=mib,
+                load_seconds=1.0,
+                measured_at=NOW,
+            )
+        )
+
+
+def ahead() -> list[tuple[str, int]]:
+    with reading() as session:
+        return [
+            (use.model, round((use.at - NOW).total_seconds() / 60)) for use in forecasting.uses_ahead(session, now=NOW)
+        ]
+
+
+def test_an_agent_foretells_the_models_of_its_last_run_in_their_order(hotdesk_home: Home):
+    decided("x/old", "1", "gone")
+    decided("x/old", "2", "b", "a", "b")
+    runs = [("x/old", NOW + timedelta(minutes=10)), ("x/new", NOW + timedelta(minutes=1))]
+    assert forecasting.keep(runs, now=NOW) == 2
+    assert ahead() == [("b", 10), ("a", 10)]
+
+
+def test_a_new_look_replaces_the_one_before(hotdesk_home: Home):
+    decided("x/a", "1", "a")
+    forecasting.keep([("x/a", NOW + timedelta(minutes=10))], now=NOW)
+    forecasting.keep([("x/a", NOW + timedelta(minutes=20))], now=NOW)
+    assert ahead() == [("a", 20)]
+    forecasting.keep([], now=NOW)
+    assert ahead() == []
+
+
+def test_what_came_already_is_not_expected_once_more_and_what_is_late_still_is(hotdesk_home: Home):
+    for agent, model in (("x/came", "a"), ("x/late", "b"), ("x/lost", "c")):
+        decided(agent, "1", model)
+    two_minutes_ago = NOW - timedelta(minutes=2)
+    forecasting.keep(
+        [("x/came", two_minutes_ago), ("x/late", two_minutes_ago), ("x/lost", NOW - timedelta(hours=1))], now=NOW
+    )
+    took_ticket("x/came", "a", NOW - timedelta(minutes=1))
+    took_ticket("x/late", "b", NOW - timedelta(hours=1))
+    assert ahead() == [("b", -2)]
+
+
+def test_those_in_line_are_used_now(hotdesk_home: Home):
+    decided("x/a", "1", "a")
+    forecasting.keep([("x/a", NOW + timedelta(minutes=10))], now=NOW)
+    took_ticket("y/b", "b", NOW, "waiting")
+    with reading() as session:
+        found = forecasting.next_uses(session, now=NOW)
+    assert found == {"a": NOW + timedelta(minutes=10), "b": NOW}
+
+
+def test_the_line_is_always_believed_and_the_schedule_once_it_earned_it(hotdesk_home: Home):
+    for model in ("a", "b"):
+        learned(model)
+    decided("x/a", "1", "a")
+    forecasting.keep([("x/a", NOW + timedelta(minutes=10))], now=NOW)
+    took_ticket("y/b", "b", NOW, "waiting")
+    assert forecasting.coming_for(SPEC, now=NOW).models == ("b",)
+    assert set(forecasting.coming_for(SPEC, now=NOW).sizes) == {"a", "b"}
+
+
+def test_the_schedule_is_believed_once_it_foretold_some_uses(hotdesk_home: Home):
+    for model in ("a", "b"):
+        learned(model)
+        decided(f"x/{model}", "1", model)
+    for minute in range(6):  # a and b take turns, as foretold
+        now = NOW + timedelta(minutes=minute)
+        mine, other = ("a", "b") if minute % 2 == 0 else ("b", "a")
+        forecasting.keep([(f"x/{other}", now + timedelta(minutes=1))], now=now)
+        took_ticket(f"x/{mine}", mine, now, "seated")
+        forecasting.saw_use(SPEC.model_copy(update={"model": mine}), now=now)
+    assert forecasting.coming_for(SPEC, now=now).models == ("a",)
+    assert forecasting.trust_in_words("ram") == (
+        "the schedule foretold 5 of the last 5 changes of model: who is needed next leaves last"
+    )
+    assert "0 of the last 0 changes of model: the longest idle" in forecasting.trust_in_words("vram")
+
+
+def test_a_use_of_a_model_that_was_never_loaded_says_nothing(hotdesk_home: Home):
+    forecasting.saw_use(SPEC, now=NOW)
+    with reading() as session:
+        assert forecasting.recalled(session, "ram").model is None
+    learned("a")
+    forecasting.saw_use(SPEC, now=NOW)
+    with reading() as session:
+        assert forecasting.recalled(session, "ram").model == "a"
+
+
+def test_what_another_release_remembered_counts_as_nothing(hotdesk_home: Home):
+    remember("trust:ram", '{"tomorrow": 1}')
+    with reading() as session:
+        assert forecasting.recalled(session, "ram").model is None

@@ -1,0 +1,63 @@
+"""Sections of the router's presets: what a model is told, and what cannot stand there."""
+
+from pathlib import Path
+
+import pytest
+
+from governor.engines import llama_presets
+from governor.errors import BadInput, NotReady
+from governor.policy.facts import ModelSpec
+from governor.settings import Home
+
+SPEC = ModelSpec(
+    engine="llama_server",
+    model="small",
+    source="small.gguf",
+    line="gpu",
+    context_tokens=2048,
+    parameters_billion=0.5,
+    expected_mib=500,
+)
+
+
+@pytest.mark.parametrize("name", ["", "*", "default", "qwen:7b", "a]b", "a b", "-x", "a\nb"])
+def test_a_name_that_the_router_would_change_is_refused(name: str, hotdesk_home: Home):
+    with pytest.raises(BadInput, match="Rename it"):
+        llama_presets.section(SPEC.model_copy(update={"model": name}))
+
+
+def test_weights_that_cannot_stand_in_the_file_are_not_ready(hotdesk_home: Home):
+    with pytest.raises(NotReady, match="hotdesk fetch"):
+        llama_presets.section(SPEC)
+    (hotdesk_home.weights / "a#b.gguf").write_bytes(b"weights")
+    with pytest.raises(NotReady, match="Rename the file"):
+        llama_presets.section(SPEC.model_copy(update={"source": "a#b.gguf"}))
+
+
+@pytest.mark.parametrize(("layers", "told"), [(-1, "999"), (0, "0"), (20, "20")])
+def test_a_section_says_the_layers_and_the_context_of_all_slots(layers: int, told: str, hotdesk_home: Home):
+    (hotdesk_home.weights / SPEC.source).write_bytes(b"weights")
+    section = llama_presets.section(SPEC.model_copy(update={"gpu_layers": layers, "engine_slots": 3}))
+    assert (section["n-gpu-layers"], section["ctx-size"], section["parallel"]) == (told, "6144", "3")
+    assert ("log-verbosity" in section) == (layers != 0)
+
+
+def test_writing_one_section_keeps_the_others(tmp_path: Path):
+    presets = tmp_path / "models.ini"
+    llama_presets.empty(presets)
+    llama_presets.write(presets, "a", {"ctx-size": "1"})
+    llama_presets.write(presets, "b", {"ctx-size": "2"})
+    llama_presets.write(presets, "a", {"ctx-size": "3"})
+    assert presets.read_text() == "[a]\nctx-size = 3\n[b]\nctx-size = 2\n"
+
+
+def test_presets_that_cannot_be_read_are_not_ready(tmp_path: Path):
+    presets = tmp_path / "models.ini"
+    presets.write_text("no section\n")
+    with pytest.raises(NotReady, match="hotdesk down"):
+        llama_presets.write(presets, "a", {})
+
+
+@pytest.mark.parametrize("entry", [{}, {"status": None}, {"status": {"preset": ""}}, {"status": {"preset": "x = 1"}}])
+def test_an_entry_that_does_not_say_what_it_was_told_is_not_the_same(entry: dict[str, object]):
+    assert not llama_presets.same({"ctx-size": "1"}, entry)
