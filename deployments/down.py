@@ -103,6 +103,7 @@ def close_runs(where: Home) -> None:
 
 def stop_engines(say: Say, *, force: bool) -> list[str]:
     """End every engine, those in use by a living agent only by `force`; returns those that would not go."""
+    from governor.engines import engine, names
     from governor.resident_rows import engines_in_memory
     from governor.unloading import sweep, unload_idle
 
@@ -117,4 +118,7 @@ def stop_engines(say: Say, *, force: bool) -> list[str]:
         elif row.identity is None or not end(row.identity, grace_seconds=ENGINE_GRACE_SECONDS):
             left.append(what)
     sweep(now=datetime.now(UTC))
+    if not engines_in_memory():
+        for name in names():
+            engine(name).close()
     return left

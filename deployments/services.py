@@ -27,7 +27,7 @@ LEFT_BEHIND_SECONDS = 3.0
 # Inherited by everything a service starts, so that orphans in sessions of their own are found too:
 # Prefect 3.8 gives every flow run a session of its own.
 MARK = "HOTDESK_SERVICE"
-# Engine children inherit the mark and must survive the run that started them (governor invariant 18).
+# Engine children inherit the mark and must survive the run that started them (governor invariant 23).
 ENGINE_MODULES = "governor.engines."
 LOG_LIMIT_MIB = 10
 # Kept so that a Popen object is not collected while its process runs; reaping goes by identity.

@@ -17,7 +17,7 @@ from governor.settings import MIB
 
 
 class Memory(Protocol):
-    """Where models live. What cannot be read is None, never zero (invariant 20)."""
+    """Where models live. What cannot be read is None, never zero (invariant 24)."""
 
     # Key of learned footprints: the same model takes another amount on another card.
     place: str

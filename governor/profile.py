@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from governor.engines import ollama
+from governor.engines import names, ollama
 from governor.errors import BadInput
 from governor.policy.facts import Fact, ModelSpec, Profile
 from governor.sensors import gpu, host
@@ -93,7 +93,11 @@ def _build(name: str, catalogue: dict[str, Any], machine: Machine) -> Profile:
     has_room = chosen["heavy"]["expected_mib"] <= budget
     tag = ollama.fitting_model(list(machine.tags), wanted) if machine.tags is not None and has_room else None
     on_gpu = machine.vram_mib > 0
-    heavy = _ollama_spec(tag, chosen["heavy"], on_gpu) if tag else _embedded_spec(demo, "heavy", "gpu", machine)
+    named = _named_spec(chosen["heavy"], machine)
+    if named is not None:
+        heavy = named
+    else:
+        heavy = _ollama_spec(tag, chosen["heavy"], on_gpu) if tag else _embedded_spec(demo, "heavy", "gpu", machine)
     return Profile(
         name=name,
         tiers={"heavy": heavy, "tiny": _embedded_spec(demo, "tiny", "cpu", machine)},
@@ -104,7 +108,7 @@ def _build(name: str, catalogue: dict[str, Any], machine: Machine) -> Profile:
         memory_budget_mib=budget,
         first_round_items=caps["items"],
         first_round_tokens=caps["tokens"],
-        advice=() if tag else (_advice(chosen["heavy"], budget, machine),),
+        advice=() if tag or named else (_advice(chosen["heavy"], budget, machine),),
     )
 
 
@@ -141,6 +145,37 @@ def _embedded_spec(demo: dict[str, Any], tier: str, line: str, machine: Machine)
         parameters_billion=demo["parameters_billion"],
         expected_mib=demo[tier]["expected_mib"],
         demo=True,
+    )
+
+
+def _named_spec(heavy: dict[str, Any], machine: Machine) -> ModelSpec | None:
+    """The heavy model that `HOTDESK_HEAVY` names as ENGINE:MODEL; None when it names none.
+
+    For engines that read weights themselves MODEL is a file in the state folder's `weights`.
+
+    Raises:
+        BadInput: it does not name an engine and a model.
+    """
+    wanted = os.environ.get("HOTDESK_HEAVY", "").strip()
+    if not wanted:
+        return None
+    engine_name, _, source = wanted.partition(":")
+    if engine_name not in names() or not source:
+        raise BadInput(
+            f"HOTDESK_HEAVY is {wanted!r}; it names an engine and a model, such as llama_server:my-7b.gguf.",
+            remedy=f"Engines are {', '.join(names())}; unset it to let the profile choose.",
+        )
+    return ModelSpec(
+        engine=engine_name,
+        model=source.removesuffix(".gguf"),
+        source=source,
+        line="gpu",
+        context_tokens=heavy["context_tokens"],
+        # The wheel of the embedded engine has no code for a card.
+        gpu_layers=-1 if machine.vram_mib > 0 and engine_name != "embedded" else 0,
+        threads=threads(machine.cores),
+        parameters_billion=heavy["parameters_billion"],
+        expected_mib=heavy["expected_mib"],
     )
 
 

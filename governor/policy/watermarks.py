@@ -85,7 +85,7 @@ def past_mark(
 
     It is the idle one whose next use is farthest away (one that is not foretold: farther than all that are),
     then the one that is idle longest. Asked again, with `evicting` and a new measurement, after each who left.
-    An unknown fullness evicts nobody (invariant 20).
+    An unknown fullness evicts nobody (invariant 24).
     """
     limit = marks.low_percent if evicting else marks.high_percent
     if used_percent is None or used_percent <= limit:

@@ -1,4 +1,4 @@
-"""Residency on real rows, a fake card and a hostile neighbour: any order of events keeps the laws (14 to 19)."""
+"""Residency on real rows, a fake card and a hostile neighbour: any order of events keeps the laws (14 to 23)."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Hysteresis and one rung at a time (invariants 20 and 21)."""
+"""Hysteresis and one rung at a time (invariants 24 and 25)."""
 
 import math
 

@@ -26,6 +26,7 @@ def every_tag() -> tuple[str, ...]:
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOTDESK_PROFILE", raising=False)
+    monkeypatch.delenv("HOTDESK_HEAVY", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,22 @@ def test_a_name_that_is_no_profile_lists_those_there_are(monkeypatch: pytest.Mon
     with pytest.raises(BadInput) as caught:
         detect(machine(0))
     assert all(name in caught.value.remedy for name in NAMES)
+
+
+@pytest.mark.parametrize(("vram_gib", "layers"), [(6, -1), (0, 0)])
+def test_the_heavy_model_can_be_named_with_its_engine(vram_gib: float, layers: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOTDESK_HEAVY", "llama_server:my-7b.Q4_K_M.gguf")
+    profile = detect(machine(vram_gib, tags=every_tag()))
+    heavy = profile.tiers["heavy"]
+    assert (heavy.engine, heavy.model, heavy.source) == ("llama_server", "my-7b.Q4_K_M", "my-7b.Q4_K_M.gguf")
+    assert (heavy.gpu_layers, heavy.line, profile.advice) == (layers, "gpu", ())
+
+
+@pytest.mark.parametrize("wrong", ["my-7b.gguf", "llama_server:", "vllm:x"])
+def test_a_heavy_model_without_an_engine_that_there_is_names_the_engines(wrong: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOTDESK_HEAVY", wrong)
+    with pytest.raises(BadInput, match="embedded, .*llama_server"):
+        detect(machine(6))
 
 
 def test_without_ollama_the_heavy_tier_is_the_demo_model_and_the_advice_is_exact():

@@ -1,4 +1,4 @@
-"""What happens around a resident model, on real rows with a fake card (invariants 14 to 19)."""
+"""What happens around a resident model, on real rows with a fake card (invariants 14 to 23)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What may come in, who leaves first, and when nobody has to (invariant 16)."""
+"""What may come in, who leaves first, and when nobody has to (invariants 16, 20 and 21)."""
 
 from governor.policy.facts import Footprint, Held
 from governor.policy.residency import Fitting, Space, admit, make_room

@@ -1,4 +1,4 @@
-"""Which model does a piece of work, and why (invariant 23)."""
+"""Which model does a piece of work, and why (invariant 27)."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""Sensors never raise, and what they cannot read is unknown with the reason, never zero (invariant 20)."""
+"""Sensors never raise, and what they cannot read is unknown with the reason, never zero (invariant 24)."""
 
 from pathlib import Path
 from types import SimpleNamespace
