@@ -16,6 +16,7 @@ from governor.engines import engine
 from governor.engines.protocol import Loaded
 from governor.errors import DoesNotFit, HotdeskError
 from governor.events import log_event
+from governor.failpoints import failpoint
 from governor.footprints import fittings
 from governor.forecasting import coming_for
 from governor.load_watch import LoadWatch
@@ -69,6 +70,7 @@ def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait) -> tuple[Resident, Mod
         if look.row is not None and look.fitting is not None:
             shaped = {"context_tokens": look.fitting.context_tokens, "cache_type": look.fitting.cache_type}
             as_loaded = spec.model_copy(update=shaped)
+            failpoint("memory.reserved")
             return look.row, as_loaded, _load(as_loaded, look.row, look.fitting)
         for victim in look.leaving:
             unload(victim, look.why)
@@ -161,6 +163,7 @@ def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
         why = error.happened if isinstance(error, HotdeskError) else "it was interrupted"
         close(row, f"load failed: {why}", now=datetime.now(UTC))
         raise
+    failpoint("memory.loaded")
     _measure(spec, row, loaded, where)
     seconds = time.monotonic() - started
     log_event("loaded", tier=spec.line, seconds=seconds, model=spec.model, context=spec.context_tokens)
@@ -174,6 +177,7 @@ def _record(row_id: int, loaded: Loaded, seconds: float) -> None:
         row.state, row.address, row.api_key = "resident", loaded.address, loaded.api_key
         row.identity, row.pids = loaded.identity, list(loaded.pids)
         row.load_seconds, row.loaded_at = seconds, now
+    failpoint("memory.recorded")
 
 
 def _measure(spec: ModelSpec, row: Resident, loaded: Loaded, where: Memory) -> None:

@@ -1,4 +1,4 @@
-"""Named points of the line at which a test kills, stops or disturbs a process.
+"""Named points of the line and of residency at which a test kills, stops or disturbs a process.
 
 In production a point is one comparison with None. Only tests install a hook; nothing outside this
 process (no variable of the environment, no file) can.

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from governor.admission import Wait, bring_in, measured_mib, pause
 from governor.engines import engine
 from governor.engines.protocol import Loaded
+from governor.failpoints import failpoint
 from governor.footprints import learn
 from governor.forecasting import saw_use
 from governor.memory import memory
@@ -70,6 +71,7 @@ def _find(spec: ModelSpec, ticket_id: int) -> tuple[Resident, ModelSpec, Loaded]
         if row is None:
             return None
         row.claimed_by = ticket_id
+    failpoint("memory.found")
     loaded = as_loaded(row)
     if engine(spec.engine).alive(loaded, spec.model) and _quiet(spec, loaded):
         shaped = {"context_tokens": row.context_tokens, "cache_type": row.cache_type}
@@ -96,6 +98,7 @@ def _quiet(spec: ModelSpec, loaded: Loaded) -> bool:
 
 def _let_go(row_id: int, ticket_id: int) -> None:
     """Idle again; after the first use it is measured once more, since graphs and workspaces come with that."""
+    failpoint("memory.let_go")
     now = datetime.now(UTC)
     with transaction() as session:
         row = session.get_one(Resident, row_id)
@@ -104,5 +107,6 @@ def _let_go(row_id: int, ticket_id: int) -> None:
         mib = measured_mib(row, memory(row.memory)) if first else None
         known = {"memory_mib": mib} if mib else {}
         session.execute(update(Resident).where(*mine).values(claimed_by=None, last_used_at=now, **known))
+    failpoint("memory.measured")
     if mib:
         learn(row, mib, now=now)

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from governor.engines import engine
 from governor.events import log_event
+from governor.failpoints import failpoint
 from governor.memory import Memory, memory
 from governor.resident_rows import (
     IN_MEMORY,
@@ -46,11 +47,13 @@ def unload_idle(resident_id: int, *, reason: str) -> bool:
 
 def unload(row: Resident, reason: str) -> bool:
     """Tell the engine about a row that this process claimed, wait for the memory; what keeps it is marked stuck."""
+    failpoint("memory.leaving")
     started = time.monotonic()
     where = memory(row.memory)
     free_then_mib = where.free_mib()
     back = engine(row.engine).unload(as_loaded(row), row.model) and _comes_back(row, where, free_then_mib)
     seconds = time.monotonic() - started
+    failpoint("memory.told")
     if back:
         close(row, reason, now=datetime.now(UTC))
         log_event("evicted", tier=row.line, seconds=seconds, model=row.model, mib=row.memory_mib, why=reason)
