@@ -25,8 +25,8 @@ YOUNG_SECONDS, YOUNG_LOADS = 10.0, 3.0
 BEAM, WAYS = 64, 64
 # What a swap costs beside its load. Measured: memory is back after 0.1 to 0.3 s, admission looks again after 0.25 s.
 # The rest is a price on swaps as such: each may fail, and two cheap ones are not better than one dear one. Tried in
-# `tests.benchmarks.eviction` where there is a choice: 0 s saves 31% of LRU's swaps, 1 s 33%, 1.5 s (and 2) 35%, at
-# 1%, 1.6% and 2% more stall time than the least.
+# `tests.benchmarks.eviction` where there is a choice: 0 s saves 31% of LRU's swaps, 1 s 33%, 1.5 s (and 2) 34%, at
+# 2.7%, 2.9% and 3.6% more stall time than the least.
 SWAP_SECONDS = 1.5
 # Sums of measured bytes are compared with this tolerance; costs are whole milliseconds, so that equal is equal.
 TOLERANCE_MIB = 1e-6
