@@ -158,7 +158,7 @@ def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
         _record(row.id, loaded, time.monotonic() - started)
 
     try:
-        loaded = engine(spec.engine).load(spec, record=record, watch=LoadWatch(where, fitting.need_mib))
+        loaded = engine(spec.engine).load(spec, record=record, watch=LoadWatch(where, fitting.footprint))
     except BaseException as error:
         why = error.happened if isinstance(error, HotdeskError) else "it was interrupted"
         close(row, f"load failed: {why}", now=datetime.now(UTC))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from governor.errors import DoesNotFit
 from governor.memory import Memory
+from governor.policy.facts import Footprint
 from governor.policy.loading import STOP_BELOW_MIB, Filling, must_stop
 
 # NVML's memory figure takes 6 us; a look each tenth of a second is what a card that fills in 0.35 s needs.
@@ -19,12 +20,12 @@ class LoadWatch:
 
     Args:
         where: the memory that fills.
-        need_mib: what the newcomer was admitted with.
+        expected: what the newcomer was admitted with.
         clock_s: monotonic seconds.
     """
 
-    def __init__(self, where: Memory, need_mib: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._where, self._need_mib, self._clock_s = where, need_mib, clock_s
+    def __init__(self, where: Memory, expected: Footprint, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._where, self._expected, self._clock_s = where, expected, clock_s
         self._free_mib, self._ours_mib = where.free_mib(), 0.0
         self._free_first_mib, self._looked_s = self._free_mib, clock_s()
         self.lowest_free_mib = self._free_mib
@@ -46,7 +47,8 @@ class LoadWatch:
         seen = Filling(
             free_mib=free_mib,
             ours_mib=ours_mib,
-            need_mib=self._need_mib,
+            expected_mib=self._expected.mib,
+            need_mib=self._expected.mib + self._expected.spread_mib,
             ours_rate=ours_rate,
             others_rate=all_rate - ours_rate,
         )

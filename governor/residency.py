@@ -27,6 +27,8 @@ from governor.unloading import unload
 # A client that died leaves its engine slot within 0.34 s when it streamed (measured); 0.5 s is the bound.
 QUIET_WITHIN_SECONDS = 0.5
 QUIET_PAUSE_SECONDS = 0.02
+# Less than this is noise between two looks at the same process.
+VISIBLE_MIB = 4.0
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,27 @@ def _quiet(spec: ModelSpec, loaded: Loaded) -> bool:
 
 
 def _let_go(row_id: int, ticket_id: int) -> None:
-    """Idle again; after the first use it is measured once more, since graphs and workspaces come with that."""
+    """Idle again, and measured once more: graphs and workspaces come with the first use, some with a longer one."""
     failpoint("memory.let_go")
     now = datetime.now(UTC)
     with transaction() as session:
         row = session.get_one(Resident, row_id)
-        first = row.last_used_at is None and row.state == "resident"
-        mine = Resident.id == row_id, Resident.claimed_by == ticket_id
-        mib = measured_mib(row, memory(row.memory)) if first else None
+        mib = _grown_mib(row) if row.state == "resident" else None
         known = {"memory_mib": mib} if mib else {}
+        mine = Resident.id == row_id, Resident.claimed_by == ticket_id
         session.execute(update(Resident).where(*mine).values(claimed_by=None, last_used_at=now, **known))
     failpoint("memory.measured")
     if mib:
         learn(row, mib, now=now)
+
+
+def _grown_mib(row: Resident) -> float | None:
+    """What it takes, when that is to be learned: after its first use, and after one that made it take visibly more.
+
+    By the whole card it is measured once: what comes and goes later is somebody else's as likely as not.
+    """
+    where = memory(row.memory)
+    if row.last_used_at is None:
+        return measured_mib(row, where)
+    mib = where.held_mib(row.pids) if row.pids else None
+    return mib if mib is not None and mib > (row.memory_mib or 0.0) + VISIBLE_MIB else None

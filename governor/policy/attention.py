@@ -51,6 +51,14 @@ def number(value: Any) -> int:
     return value
 
 
+def feed_forward_width(architecture: str, keys: Mapping[str, Any]) -> int:
+    """Values inside the widest layer while it works, of a mixture those of all experts that work at once; 0: unsaid."""
+    said = keys.get(f"{architecture}.feed_forward_length")
+    dense = max((number(one) for one in said), default=0) if isinstance(said, list | tuple) else number(said)
+    expert = number(keys.get(f"{architecture}.expert_feed_forward_length"))
+    return max(dense, expert * number(keys.get(f"{architecture}.expert_used_count")))
+
+
 def key_value_width(architecture: str, keys: Mapping[str, Any]) -> tuple[int, ...]:
     """For each layer the values that it keeps of a token, keys and values together; 0 where it keeps none.
 

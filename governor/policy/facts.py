@@ -167,6 +167,8 @@ class Weights(Fact):
         key_value_width: for each layer the values kept per token, keys and values together.
         window_tokens: for each layer the most tokens it keeps, 0 where it keeps the whole context.
         vocabulary: number of tokens. trained_context: the longest context that it was trained for.
+        width: values of one token between the layers, feed_forward: values inside the widest layer (of a mixture, of
+            the experts that work at once); 0 where the header does not say.
     """
 
     architecture: str
@@ -176,6 +178,8 @@ class Weights(Fact):
     window_tokens: tuple[int, ...]
     vocabulary: int = Field(ge=0)
     trained_context: int = Field(ge=0)
+    width: int = Field(default=0, ge=0)
+    feed_forward: int = Field(default=0, ge=0)
 
 
 class Footprint(Fact):

@@ -14,11 +14,13 @@ CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.0625, "q5_1": 0.75
 CACHE_BYTES |= {"q4_0": 0.5625, "iq4_nl": 0.5625}
 # llama.cpp rounds contexts up to this (src/llama-kv-cache*.cpp) and works through a prompt in such pieces (`-ub`).
 CACHE_STEP, BATCH_TOKENS = 256, 512
-# A process on a card with no model in it: 0.58 GiB on an H200; less on a consumer card, so this errs upwards.
-DRIVER_CONTEXT_MIB = 594.0
-# With a model in it, beyond its weights, cache and the results of a batch: kernels that the driver loads at first
-# use, and work space: what was missing in ten figures of a 7B-shaped model on an H200 (tests/unit/test_footprint.py).
-KERNELS_MIB = 48.0
+# A process on a card beyond its weights, cache and work space: the driver's context and the kernels that it loads at
+# first use. 589 to 592 MiB for four models of 0.2 to 3.7 GiB on an H100; less on a consumer card, so it errs upwards.
+DRIVER_CONTEXT_MIB = 592.0
+# Values that the work space holds for each token of a piece, four bytes each. At its widest three rows inside a layer
+# and four between the layers: what llama-server b11434 reserved for four shapes of Llama, to 0.1 MiB. In attention
+# six between the layers, with one layer's cache turned into f16 where it is kept in less (q8_0 at 32,768 tokens).
+WIDE_ROWS, ROWS, ATTENTION_ROWS = 3, 4, 6
 # The process of an engine in the host's memory beyond weights and cache, and what it keeps of each token's text:
 # measured with embedded children of four models of 32,000 to 128,000 tokens at contexts of 512, 2048 and 8192.
 PROCESS_MIB, TOKEN_BYTES = 64.0, 160
@@ -37,17 +39,24 @@ def estimate_mib(weights: Weights, *, context_tokens: int, cache_type: str, engi
     """Memory of a model with all its layers on the card, or of its whole process in the host's memory.
 
     `context_tokens` is the context of one request, `engine_slots` how many have one. An unknown cache type counts
-    as f16, the largest in use. On the card, flash attention is taken for granted: then the results of one piece
-    of a prompt, four bytes for each token of the vocabulary, are the largest work space.
+    as f16, the largest in use. Flash attention is taken for granted.
     """
     per_value = CACHE_BYTES.get(cache_type, CACHE_BYTES["f16"])
     cache = sum(_cached_values(weights, context_tokens)) * per_value * engine_slots
     work = _mask_bytes(context_tokens * engine_slots)
-    vocabulary = weights.vocabulary or UNKNOWN_VOCABULARY
     if not on_card:
+        vocabulary = weights.vocabulary or UNKNOWN_VOCABULARY
         return weights.file_mib + (cache + work + TOKEN_BYTES * vocabulary) / MIB + PROCESS_MIB
-    work += 4 * BATCH_TOKENS * vocabulary + _unpacked_bytes(weights, context_tokens * engine_slots, per_value)
-    return weights.file_mib - weights.embedding_mib + (cache + work) / MIB + DRIVER_CONTEXT_MIB + KERNELS_MIB
+    unpacked = _unpacked_bytes(weights, context_tokens * engine_slots, per_value)
+    work += max(4 * BATCH_TOKENS * _widest(weights), 4 * BATCH_TOKENS * ATTENTION_ROWS * weights.width + unpacked)
+    return weights.file_mib - weights.embedding_mib + (cache + work) / MIB + DRIVER_CONTEXT_MIB
+
+
+def _widest(weights: Weights) -> int:
+    """Values of one token that are alive at once; a probability for each of the vocabulary where no width is said."""
+    if not weights.width or not weights.feed_forward:
+        return weights.vocabulary or UNKNOWN_VOCABULARY
+    return WIDE_ROWS * weights.feed_forward + ROWS * weights.width
 
 
 def _cached_values(weights: Weights, context_tokens: int) -> Iterator[int]:

@@ -17,12 +17,14 @@ class Filling(Fact):
     """A memory while a model comes in.
 
     Attributes:
-        free_mib: free now. ours_mib: what the newcomer has taken so far. need_mib: what it was admitted with.
+        free_mib: free now. ours_mib: what the newcomer has taken so far.
+        expected_mib: what it is expected to take, need_mib: with its spread, as it was admitted.
         ours_rate, others_rate: MiB per second that it, and everybody else, took since the last look.
     """
 
     free_mib: float
     ours_mib: float
+    expected_mib: float
     need_mib: float
     ours_rate: float = 0.0
     others_rate: float = 0.0
@@ -34,9 +36,9 @@ def foreseen_free_mib(seen: Filling) -> float:
     A load fills as fast as the disk and the bus allow and then stops, so within what it was admitted with it
     counts only for what it has still to take: the bare rate would end every healthy load near its end.
     """
-    ahead = max(0.0, seen.ours_rate) * AHEAD_SECONDS
-    left = seen.need_mib - seen.ours_mib
-    ours = min(ahead, left) if left >= 0 else ahead
+    ours = max(0.0, seen.ours_rate) * AHEAD_SECONDS
+    if seen.ours_mib <= seen.need_mib:
+        ours = min(ours, max(0.0, seen.expected_mib - seen.ours_mib))
     return seen.free_mib - ours - max(0.0, seen.others_rate) * AHEAD_SECONDS
 
 

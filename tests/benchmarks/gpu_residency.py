@@ -93,6 +93,7 @@ def _told(seen: Seen) -> dict[str, Any]:
         "outcomes": dict(seen.outcomes),
         "refusals": dict(seen.refusals),
         "failures": seen.failures[:20],
+        "reasons": seen.reasons[:5],
         "load_median_s": {model: rounded(statistics.median(took), 3) for model, took in seen.load_seconds.items()},
         "tokens_per_second": {model: rounded(statistics.median(rates)) for model, rates in seen.rates.items()},
         "memory_back_noticed_ms": {
@@ -114,6 +115,7 @@ def _errors(seen: Seen) -> dict[str, Any]:
         header.setdefault(way, round(one["measured_mib"] - one["header_mib"], 1))
     return {
         "header_alone_off_mib": header,
+        "grown_after_first_use_mib": {way: round(mib, 1) for way, mib in seen.grown_mib.items()},
         **{f"{source}_off_mib": _off(off) for source, off in by_source.items()},
     }
 
@@ -135,7 +137,8 @@ def _judge(report: Report, seen: Seen, steps: int) -> None:
     header = [abs(off) for off in estimates["header_alone_off_mib"].values()]
     _within(report, "first estimate", header, FIRST_WITHIN_MIB)
     learned = estimates.get("learned_off_mib")
-    _within(report, "learned footprint", [abs(learned["largest"])] if learned else [], LEARNED_WITHIN_MIB)
+    off = [abs(learned["largest"]), *seen.grown_mib.values()] if learned else []
+    _within(report, "learned footprint", off, LEARNED_WITHIN_MIB)
     ratio = report.ratio["swap"]
     report.expect("swap to first token", f"<= {SWAP_RATIO} x raw", {"ratio": ratio}, (ratio or 9.0) <= SWAP_RATIO)
     slowest = max(seen.noticed_ms, default=None)

@@ -24,7 +24,7 @@ from governor.state.residents import Resident
 from governor.unloading import BACK_SHARE, sweep, unload_idle
 from tests.benchmarks.gpu_faults import EngineLog
 from tests.benchmarks.gpu_ground import Ground
-from tests.benchmarks.gpu_use import Broken, ask
+from tests.benchmarks.gpu_use import Broken, ask, random_prompt
 from tests.benchmarks.report import say
 from tests.benchmarks.seats import residents, seat
 
@@ -48,11 +48,14 @@ class Seen:
     steps: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     estimates: list[dict[str, Any]] = field(default_factory=list)
     rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     load_seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     noticed_ms: list[float] = field(default_factory=list)
+    first_held_mib: dict[str, float] = field(default_factory=dict)
+    grown_mib: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     log: EngineLog = field(default_factory=lambda: EngineLog(llama_router.log_file()))
 
@@ -74,7 +77,8 @@ def walk(ground: Ground, seen: Seen, *, steps: int, until_s: float, seed: int) -
 def _step(ground: Ground, dice: random.Random, seen: Seen) -> None:
     kind = dice.randrange(100)
     if kind < USE:
-        _use(_wish(ground, dice), ground, dice.randint(*(PRETEND_TOKENS if ground.pretend else TOKENS)), seen)
+        tokens = dice.randint(*(PRETEND_TOKENS if ground.pretend else TOKENS))
+        _use(_wish(ground, dice), ground, tokens, random_prompt(dice), seen)
     elif kind < USE + EVICT:
         rows = residents()
         if rows:
@@ -99,18 +103,19 @@ def _wish(ground: Ground, dice: random.Random) -> ModelSpec:
     return ground.spec(model, *dice.choice(CONTEXTS))
 
 
-def _use(spec: ModelSpec, ground: Ground, tokens: int, seen: Seen) -> None:
+def _use(spec: ModelSpec, ground: Ground, tokens: int, prompt: str, seen: Seen) -> None:
     expected = {(way.context_tokens, way.cache_type): way.footprint for way in fittings(spec)}
     before = {row.id for row in residents()}
     began_s = time.monotonic()
     try:
         with seat(spec) as held:
             seated_s = time.monotonic()
-            answer = ask(held.loaded.address, held.loaded.api_key, spec.model, tokens=tokens)
+            answer = ask(held.loaded.address, held.loaded.api_key, spec.model, tokens=tokens, prompt=prompt)
             seen.rates[spec.model].append(answer.tokens_per_second)
     except DoesNotFit as error:
         seen.outcomes["refused"] += 1
         seen.refusals[_kind_of_refusal(error)] += 1
+        seen.reasons.append(f"step {seen.steps}: {error.happened}"[:300])
         return
     except (HotdeskError, Broken) as error:
         seen.outcomes["failed"] += 1
@@ -118,9 +123,21 @@ def _use(spec: ModelSpec, ground: Ground, tokens: int, seen: Seen) -> None:
         return
     row = next((row for row in residents() if row.id not in before and row.model == spec.model), None)
     seen.outcomes["found" if row is None else "loaded"] += 1
+    _grown(spec, ground, seen)
     if row is not None:
         seen.load_seconds[spec.model].append(seated_s - began_s)
         _compare(row, spec, expected[row.context_tokens, row.cache_type], ground, seen)
+
+
+def _grown(spec: ModelSpec, ground: Ground, seen: Seen) -> None:
+    """How much more than expected before this use its processes hold after it, at the most."""
+    row = next((row for row in residents() if row.model == spec.model), None)
+    held_mib = ground.memory.held_mib([int(pid) for pid in row.pids]) if row is not None else None
+    if row is None or held_mib is None:
+        return
+    way = f"{row.model} {row.context_tokens} {row.cache_type}"
+    first = seen.first_held_mib.setdefault(f"{way} {row.id}", held_mib)
+    seen.grown_mib[way] = max(seen.grown_mib.get(way, 0.0), held_mib - first)
 
 
 def _kind_of_refusal(error: DoesNotFit) -> str:

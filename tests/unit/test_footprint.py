@@ -17,7 +17,23 @@ SEVEN_B = Weights(
     window_tokens=(0,) * 32,
     vocabulary=32_000,
     trained_context=32_768,
+    width=4096,
+    feed_forward=14_336,
 )
+
+
+def _card(on_card_mib: float, layers: int, width: int, feed_forward: int, kept: int) -> Weights:
+    return Weights(
+        architecture="llama",
+        file_mib=on_card_mib,
+        embedding_mib=0,
+        key_value_width=(kept,) * layers,
+        window_tokens=(0,) * layers,
+        vocabulary=128_000,
+        trained_context=32_768,
+        width=width,
+        feed_forward=feed_forward,
+    )
 
 
 def _small(file_mib: float, layers: int, width: int, vocabulary: int) -> Weights:
@@ -53,6 +69,21 @@ def test_a_first_estimate_on_a_card_is_within_150_mib(
 ) -> None:
     mib = estimate_mib(SEVEN_B, context_tokens=context_tokens, cache_type=cache_type, engine_slots=1, on_card=True)
     assert abs(mib - measured_gib * GIB) <= 150
+
+
+# MiB by NVML on an H100 after the first use, llama-server b11434, context 2048.
+@pytest.mark.parametrize(
+    ("weights", "measured_mib"),
+    [
+        (_card(3815.3, 32, 4096, 14_336, 2048), 4781.3),
+        (_card(1457.4, 26, 3072, 8192, 2048), 2331.4),
+        (_card(555.3, 22, 2048, 5632, 512), 1241.4),
+        (_card(215.6, 24, 1024, 2816, 512), 879.4),
+    ],
+)
+def test_large_and_small_models_on_a_card_are_estimated_alike(weights: Weights, measured_mib: float) -> None:
+    mib = estimate_mib(weights, context_tokens=2048, cache_type="f16", engine_slots=1, on_card=True)
+    assert abs(mib - measured_mib) <= 10
 
 
 # MiB resident of an embedded child after a long prompt; the first is SmolLM2-135M, the others are of random weights.
@@ -95,7 +126,7 @@ def test_a_window_bounds_what_a_layer_keeps() -> None:
 
 def test_an_unknown_vocabulary_or_cache_type_errs_upwards() -> None:
     known = {"context_tokens": 2048, "engine_slots": 1, "on_card": True}
-    silent = SEVEN_B.model_copy(update={"vocabulary": 0})
+    silent = SEVEN_B.model_copy(update={"vocabulary": 0, "width": 0})
     assert estimate_mib(silent, cache_type="f16", **known) > estimate_mib(SEVEN_B, cache_type="f16", **known)
     assert estimate_mib(SEVEN_B, cache_type="new", **known) == estimate_mib(SEVEN_B, cache_type="f16", **known)
 

@@ -71,7 +71,7 @@ def test_the_heavy_model_can_be_named_with_its_engine(vram_gib: float, layers: i
 @pytest.mark.parametrize("wrong", ["my-7b.gguf", "llama_server:", "vllm:x"])
 def test_a_heavy_model_without_an_engine_that_there_is_names_the_engines(wrong: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOTDESK_HEAVY", wrong)
-    with pytest.raises(BadInput, match="embedded, .*llama_server"):
+    with pytest.raises(BadInput, match=r"embedded, .*llama_server"):
         detect(machine(6))
 
 

@@ -43,11 +43,19 @@ def test_a_window_within_one_day_and_one_that_is_empty():
 @pytest.mark.parametrize(
     ("seen", "foreseen"),
     [
-        (Filling(free_mib=1000, ours_mib=500, need_mib=600, ours_rate=8000), 900),  # it stops at what it needs
-        (Filling(free_mib=1000, ours_mib=500, need_mib=4000, ours_rate=2000), 500),
-        (Filling(free_mib=1000, ours_mib=700, need_mib=600, ours_rate=2000), 500),  # it takes more than it was given
-        (Filling(free_mib=1000, ours_mib=500, need_mib=600, ours_rate=8000, others_rate=2000), 400),
-        (Filling(free_mib=1000, ours_mib=500, need_mib=600, ours_rate=-50, others_rate=-9000), 1000),
+        (
+            Filling(free_mib=1000, ours_mib=500, expected_mib=600, need_mib=616, ours_rate=8000),
+            900,
+        ),  # it stops at what it needs
+        (Filling(free_mib=1000, ours_mib=500, expected_mib=4000, need_mib=4150, ours_rate=2000), 500),
+        (
+            Filling(free_mib=1000, ours_mib=700, expected_mib=600, need_mib=616, ours_rate=2000),
+            500,
+        ),  # it takes more than it was given
+        (Filling(free_mib=1000, ours_mib=500, expected_mib=600, need_mib=616, ours_rate=8000, others_rate=2000), 400),
+        # what a first estimate is unsure of is not counted as still to come once it has what it was expected to take
+        (Filling(free_mib=300, ours_mib=605, expected_mib=600, need_mib=750, ours_rate=2000), 300),
+        (Filling(free_mib=1000, ours_mib=500, expected_mib=600, need_mib=616, ours_rate=-50, others_rate=-9000), 1000),
     ],
 )
 def test_what_will_be_free_in_a_moment(seen: Filling, foreseen: float):
@@ -55,7 +63,7 @@ def test_what_will_be_free_in_a_moment(seen: Filling, foreseen: float):
 
 
 def test_a_load_ends_below_the_floor_and_says_why():
-    assert must_stop(Filling(free_mib=300, ours_mib=0, need_mib=100), floor_mib=200) is None
-    why = must_stop(Filling(free_mib=150, ours_mib=0, need_mib=100), floor_mib=200)
+    assert must_stop(Filling(free_mib=300, ours_mib=0, expected_mib=100, need_mib=100), floor_mib=200) is None
+    why = must_stop(Filling(free_mib=150, ours_mib=0, expected_mib=100, need_mib=100), floor_mib=200)
     assert why is not None
     assert why.startswith("150 MiB are free")
