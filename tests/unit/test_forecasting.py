@@ -126,6 +126,7 @@ def test_the_schedule_is_believed_once_it_foretold_some_uses(hotdesk_home: Home)
     for model in ("a", "b"):
         learned(model)
         decided(f"x/{model}", "1", model)
+    now = NOW
     for minute in range(6):  # a and b take turns, as foretold
         now = NOW + timedelta(minutes=minute)
         mine, other = ("a", "b") if minute % 2 == 0 else ("b", "a")
