@@ -27,7 +27,7 @@ from governor.profile import current_profile
 from governor.resident_rows import IN_MEMORY, claim_unload, close, held, in_use
 from governor.state.residents import Resident
 from governor.state.sessions import recall, transaction
-from governor.unloading import sweep, unload
+from governor.unloading import BACK_SECONDS, sweep, unload
 
 # Somebody else's load or eviction is waited for: a 32B model from a cold disk takes half a minute.
 ADMISSION_SECONDS = 60.0
@@ -157,9 +157,11 @@ def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
     def record(loaded: Loaded) -> None:
         _record(row.id, loaded, time.monotonic() - started)
 
+    watch = LoadWatch(where, fitting.footprint)
     try:
-        loaded = engine(spec.engine).load(spec, record=record, watch=LoadWatch(where, fitting.footprint))
+        loaded = engine(spec.engine).load(spec, record=record, watch=watch)
     except BaseException as error:
+        watch.wait_until_gone(BACK_SECONDS)
         why = error.happened if isinstance(error, HotdeskError) else "it was interrupted"
         close(row, f"load failed: {why}", now=datetime.now(UTC))
         raise

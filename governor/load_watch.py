@@ -13,6 +13,7 @@ from governor.policy.loading import STOP_BELOW_MIB, Filling, must_stop
 
 # NVML's memory figure takes 6 us; a look each tenth of a second is what a card that fills in 0.35 s needs.
 LOOK_SECONDS = 0.1
+GONE_PAUSE_SECONDS = 0.01
 
 
 class LoadWatch:
@@ -28,7 +29,7 @@ class LoadWatch:
         self._where, self._expected, self._clock_s = where, expected, clock_s
         self._free_mib, self._ours_mib = where.free_mib(), 0.0
         self._free_first_mib, self._looked_s = self._free_mib, clock_s()
-        self.lowest_free_mib = self._free_mib
+        self._pids: tuple[int, ...] = ()
 
     def __call__(self, pids: Sequence[int]) -> None:
         """Look, if the last look is a tenth of a second ago.
@@ -36,6 +37,7 @@ class LoadWatch:
         Raises:
             DoesNotFit: the load must not go on.
         """
+        self._pids = tuple(pids) or self._pids
         passed_s = self._clock_s() - self._looked_s
         free_mib = self._where.free_mib() if passed_s >= LOOK_SECONDS else None
         if free_mib is None or self._free_mib is None or self._free_first_mib is None:
@@ -53,7 +55,6 @@ class LoadWatch:
             others_rate=all_rate - ours_rate,
         )
         self._free_mib, self._ours_mib, self._looked_s = free_mib, ours_mib, self._looked_s + passed_s
-        self.lowest_free_mib = min(free_mib, self.lowest_free_mib or free_mib)
         why = must_stop(seen, floor_mib=STOP_BELOW_MIB)
         if why is not None:
             raise DoesNotFit(
@@ -62,3 +63,16 @@ class LoadWatch:
                 remedy="`hotdesk status` shows what is in memory; the request takes another route or the next turn.",
                 refusals=[why],
             )
+
+    def wait_until_gone(self, seconds: float) -> bool:
+        """After a load that ended: whether its processes hold nothing any more, waited for so long at most.
+
+        A process that was killed is dead before the driver has taken its memory apart (0.1 s, measured); the next
+        admission must not find it half gone.
+        """
+        deadline_s = self._clock_s() + seconds
+        while self._pids and self._where.held_mib(self._pids):
+            if self._clock_s() >= deadline_s:
+                return False
+            time.sleep(GONE_PAUSE_SECONDS)
+        return True

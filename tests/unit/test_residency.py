@@ -1,7 +1,8 @@
 """What happens around a resident model, on real rows with a fake card (invariants 14 to 23)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from sqlalchemy import select
@@ -232,6 +233,35 @@ def test_a_neighbour_that_takes_the_room_during_a_load_ends_it_before_the_card_i
         use(spec("big"))
     assert engine.card.overcommitted is False
     assert engine.models == {}
+    assert in_memory() == []
+
+
+def test_a_load_that_was_ended_keeps_its_row_until_its_memory_is_back(engine: FakeEngine):
+    states: list[str] = []
+    give_back = engine.card.give_back
+
+    def slowly(pid: int) -> None:
+        """The process is dead, its memory goes when somebody looks for the second time."""
+        left = iter([700.0, 0.0])
+
+        def held_mib(pids: Sequence[int]) -> float:
+            states.append(row_of("small").state)
+            return next(left)
+
+        engine.card.held_mib = held_mib
+        give_back(pid)
+
+    engine.card.give_back = slowly
+    pieces = count()
+
+    def crowd() -> None:
+        if next(pieces) == 1:  # the first piece was seen by the watch
+            engine.card.take(1, engine.card.free_mib() or 0.0)
+
+    engine.during_load = crowd
+    with pytest.raises(ModelFailed):
+        use(spec("small"))
+    assert states == ["loading", "loading"]
     assert in_memory() == []
 
 
