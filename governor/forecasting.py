@@ -44,17 +44,16 @@ def keep(runs: Iterable[tuple[str, datetime]], *, now: datetime) -> int:
 
 
 def uses_ahead(session: Session, *, now: datetime) -> list[Use]:
-    """The foretold uses that are still to come: what an agent's ticket came for is not expected once more."""
-    latest = dict(
-        session.execute(select(Ticket.agent, func.max(Ticket.taken_at)).group_by(Ticket.agent)).tuples().all()
-    )
+    """The foretold uses that are still to come: what an agent took a ticket for is not expected once more."""
+    taken = select(Ticket.agent, Ticket.model, func.max(Ticket.taken_at)).group_by(Ticket.agent, Ticket.model)
+    latest = {(agent, model): at for agent, model, at in session.execute(taken)}
     rows = session.scalars(
         select(ExpectedUse).where(ExpectedUse.at >= now - forecast.GRACE).order_by(ExpectedUse.at, ExpectedUse.id)
     )
     return [
         Use(model=row.model, at=row.at)
         for row in rows
-        if row.agent not in latest or latest[row.agent] < row.at - CAME_BEFORE
+        if (row.agent, row.model) not in latest or latest[row.agent, row.model] < row.at - CAME_BEFORE
     ]
 
 

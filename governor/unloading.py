@@ -14,6 +14,7 @@ from governor.engines import engine
 from governor.events import log_event
 from governor.failpoints import failpoint
 from governor.memory import Memory, memory
+from governor.processes import identify
 from governor.resident_rows import (
     IN_MEMORY,
     as_loaded,
@@ -50,7 +51,8 @@ def unload(row: Resident, reason: str) -> bool:
     failpoint("memory.leaving")
     started = time.monotonic()
     where = memory(row.memory)
-    free_then_mib = where.free_mib()
+    # Asked again later the whole tells nothing any more: others came and left. The next admission measures anew.
+    free_then_mib = where.free_mib() if row.stuck_at is None else None
     back = engine(row.engine).unload(as_loaded(row), row.model) and _comes_back(row, where, free_then_mib)
     seconds = time.monotonic() - started
     failpoint("memory.told")
@@ -84,10 +86,18 @@ def sweep(*, now: datetime, ask_engines: bool = False) -> int:
 def _close_ended(now: datetime) -> int:
     with reading() as session:
         rows = session.scalars(select(Resident).where(Resident.state.in_(IN_MEMORY))).all()
-    ended = [row for row in rows if process_is_gone(row) or (row.stuck_at and _is_back(row, memory(row.memory), None))]
+    ended = [row for row in rows if _has_ended(row, memory(row.memory))]
     for row in ended:
         close(row, "its memory came back late" if row.stuck_at else "its engine process was gone", now=now)
     return len(ended)
+
+
+def _has_ended(row: Resident, where: Memory) -> bool:
+    """Its process is dead and a card has its memory back (0.1 s later, measured), or what was stuck is back at last."""
+    if not process_is_gone(row):
+        return row.stuck_at is not None and bool(_gone_by_processes(row, where))
+    this_boot = row.memory == "vram" and row.boot_id == identify().boot_id
+    return not this_boot or _gone_by_processes(row, where) is not False
 
 
 def _close_unlisted(now: datetime) -> int:
@@ -141,18 +151,21 @@ def _is_back(row: Resident, where: Memory, free_then_mib: float | None) -> bool:
     """Whether at least 90% of what it took is free again: by its processes where they are known, else by the whole.
 
     The host's memory says nothing by the whole (pages of weights count as available all along): there, as where
-    nobody can say, the engine's word stands.
+    nobody can say what was free before, the engine's word stands.
     """
-    took_mib = row.memory_mib or 0.0
     if row.loaded_at is None:
         return True  # what it took before it was ever loaded nobody has measured
-    pids = row.pids or ([row.pid] if row.pid else [])
-    left_mib = where.held_mib(pids) if pids else None
-    if left_mib is not None:
-        return left_mib <= (1 - BACK_SHARE) * took_mib
+    gone = _gone_by_processes(row, where)
+    if gone is not None:
+        return gone
     free_mib = where.free_mib()
-    if row.stuck_at is not None:
-        return False  # what else came and left since then is in the same figure: it is asked again instead
     if row.memory != "vram" or free_mib is None or free_then_mib is None:
         return True
-    return free_mib >= free_then_mib + BACK_SHARE * took_mib
+    return free_mib >= free_then_mib + BACK_SHARE * (row.memory_mib or 0.0)
+
+
+def _gone_by_processes(row: Resident, where: Memory) -> bool | None:
+    """The same by its processes alone; None where they are not known or not told apart."""
+    pids = row.pids or ([row.pid] if row.pid else [])
+    left_mib = where.held_mib(pids) if pids else None
+    return None if left_mib is None else left_mib <= (1 - BACK_SHARE) * (row.memory_mib or 0.0)

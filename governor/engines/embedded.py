@@ -63,8 +63,11 @@ class EmbeddedEngine:
         return None if find_spec("xllamacpp") else "the package xllamacpp is not installed"
 
     def weights(self, spec: ModelSpec) -> Weights | None:
-        """The header of the weights file. Raises BadInput when it is none, NotReady when it is missing."""
-        return read_weights(checked_weights(spec))
+        """What the header of its weights says; a file that cannot be read is told of by the load."""
+        try:
+            return read_weights(checked_weights(spec))
+        except (BadInput, NotReady):
+            return None
 
     def residents(self) -> list[Running] | None:
         """The children of this user, whatever process or state folder of theirs started them."""

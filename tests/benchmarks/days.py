@@ -25,8 +25,8 @@ SPREAD = (0.5, 1.5)
 class Foretold:
     """What the schedule says: a model at a time.
 
-    It is struck out when its run takes its first ticket, at `ticket_s` (`NEVER`: not at all), as `governor.forecasting`
-    does: from then on what the run needs later is not foretold.
+    It is struck out when its run takes a ticket for that model, at `ticket_s` (`NEVER`: not at all), as
+    `governor.forecasting` does.
     """
 
     at_s: float
@@ -107,10 +107,18 @@ def _served(runs: Sequence[Run], rng: random.Random) -> Day:
         begins_s = max(free_s, arrived_s)
         free_s = begins_s + seconds
         sat.append((arrived_s, begins_s, free_s, model))
-        foretold += [replace(word, ticket_s=arrived_s) for word in run.foretold if place == 0]
+        foretold += _struck(run, place, arrived_s)
         if place + 1 < len(run.seats):
             heapq.heappush(arrivals, (free_s + rng.uniform(*BETWEEN_STAGES_SECONDS), next(number), place + 1, run))
     return Day(_seats(sat), tuple(sorted(foretold, key=lambda word: word.at_s)))
+
+
+def _struck(run: Run, place: int, arrived_s: float) -> list[Foretold]:
+    """The words that end with this seat; with the first one also those that no seat of the run will end."""
+    model, before = run.seats[place][0], {name for name, _ in run.seats[:place]}
+    ended = [replace(word, ticket_s=arrived_s) for word in run.foretold if word.model == model and model not in before]
+    used = {name for name, _ in run.seats}
+    return ended + [word for word in run.foretold if place == 0 and word.model not in used]
 
 
 def _seats(sat: Sequence[tuple[float, float, float, str]]) -> tuple[Seat, ...]:

@@ -94,7 +94,7 @@ def _at(seconds: float) -> datetime:
 
 
 def _schedule(seat: Seat, day: Day) -> list[Use]:
-    """What the schedule says when the seat begins, of runs that have no ticket yet."""
+    """What the schedule says when the seat begins, of models that have no ticket yet."""
     return [
         Use(model=word.model, at=_at(word.at_s))
         for word in day.foretold

@@ -58,16 +58,22 @@ class EmbeddedStage(Stage):
         return kill
 
 
+@pytest.fixture(scope="class")
+def kept_stage(weights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One for all tests of the class: a child takes most of a second to load."""
+    where = Home(tmp_path_factory.mktemp("contract") / "home")
+    with at_home(where):
+        prepare_home()
+        (where.weights / weights_file.name).symlink_to(weights_file)
+        stage = EmbeddedStage(weights_file)
+        yield stage
+        stage.end()
+
+
 class TestEmbedded(EngineContract):
-    @pytest.fixture(scope="class")
-    def stage(self, weights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-        where = Home(tmp_path_factory.mktemp("contract") / "home")
-        with at_home(where):
-            prepare_home()
-            (where.weights / weights_file.name).symlink_to(weights_file)
-            stage = EmbeddedStage(weights_file)
-            yield stage
-            stage.end()
+    @pytest.fixture
+    def stage(self, kept_stage: Stage) -> Stage:
+        return kept_stage
 
 
 class FakeStage(Stage):

@@ -103,6 +103,13 @@ def test_what_came_already_is_not_expected_once_more_and_what_is_late_still_is(h
     assert ahead() == [("b", -2)]
 
 
+def test_what_a_run_needs_after_its_first_ticket_is_still_foretold(hotdesk_home: Home):
+    decided("x/both", "1", "sorter", "writer")
+    forecasting.keep([("x/both", NOW)], now=NOW)
+    took_ticket("x/both", "sorter", NOW, "seated")
+    assert ahead() == [("writer", 0)]
+
+
 def test_those_in_line_are_used_now(hotdesk_home: Home):
     decided("x/a", "1", "a")
     forecasting.keep([("x/a", NOW + timedelta(minutes=10))], now=NOW)

@@ -8,14 +8,18 @@ import pytest
 from sqlalchemy import select
 
 from governor import succession
+from governor.footprints import fittings
 from governor.line import Errand, Line
+from governor.policy.facts import ModelSpec
 from governor.policy.turns import Act
 from governor.presence import judge
 from governor.processes import identify
 from governor.settings import Home
 from governor.state.migrations import MIGRATIONS
 from governor.state.models import AgentRun, Slot, Ticket
+from governor.state.residents import Keeping
 from governor.state.sessions import database, reading, recall, store
+from governor.unloading import sweep
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RELEASES = sorted(path.name for path in FIXTURES.glob("state-*"))
@@ -72,3 +76,22 @@ def test_a_living_process_of_the_release_before_is_not_revoked(hotdesk_home: Hom
     mine = line.take(Errand("cpu", "digest/new", "m", 60.0), now=NOW, clock_s=1e6)
     assert line.look(mine.id, now=NOW, clock_s=1e6).step.act is Act.WAIT
     assert succession.revoke(line, 0, clock_s=1e6) is None
+
+
+def test_what_was_learned_and_said_about_models_in_0_3_0_still_counts(hotdesk_home: Home):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.3.0" / "hotdesk.sql").read_text())
+    spec = ModelSpec(
+        engine="embedded",
+        model="smollm2-135m",
+        source="none.gguf",
+        line="gpu",
+        context_tokens=4096,
+        parameters_billion=0.135,
+        expected_mib=330,
+    )
+    known = fittings(spec)[0].footprint
+    assert (known.source, round(known.mib, 1)) == ("learned", 238.3)
+    assert sweep(now=NOW) == 2  # its engine was of another boot, and so was what gave nothing back
+    with reading() as session:
+        assert session.get_one(Keeping, "smollm2-135m").pinned
