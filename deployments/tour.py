@@ -31,7 +31,7 @@ from governor.unloading import unload_idle
 BUDGET_KEY, SAVED_KEY = "memory_budget_mib", "tour_saved_budget"
 # Two contexts of the same weights make two residents; both are smaller than any agent's.
 SMALL_CONTEXT, OTHER_CONTEXT = 512, 1024
-# Room for one model at the most it may take, and a fifth: the second cannot come in beside the first.
+# Room for one model as it is expected, and a fifth: the second cannot come in beside the first.
 BUDGET_IN_MODELS = 1.2
 # More memory than there is would have to be free: any real reading counts as pressure.
 ALWAYS_EXCEEDED = Mark(reading="host_available_percent", high=101.0, low=102.0, rising_is_bad=False)
@@ -86,7 +86,7 @@ def play(title: str, act: Callable[[Screen], str], screen: Screen, place: str) -
 def act_evict(screen: Screen) -> str:
     """Two residents and a budget for one: the idle one leaves before the other comes in."""
     first, second = shipped(SMALL_CONTEXT), shipped(OTHER_CONTEXT)
-    budget_mib = BUDGET_IN_MODELS * fittings(first)[0].need_mib
+    budget_mib = BUDGET_IN_MODELS * fittings(first)[0].footprint.mib
     with _budget_for_one(budget_mib):
         with desk(first, _errand(first, "tour/first")) as seat:
             old, old_mib = seat.loaded.identity, seat.loaded.memory_mib or 0.0

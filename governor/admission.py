@@ -7,11 +7,12 @@ memory, so that what is measured free is free for the one who measured it.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from governor import drains
 from governor.engines import engine
 from governor.engines.protocol import Loaded
 from governor.errors import DoesNotFit, HotdeskError
@@ -20,22 +21,25 @@ from governor.failpoints import failpoint
 from governor.footprints import fittings
 from governor.forecasting import coming_for
 from governor.load_watch import LoadWatch
+from governor.measuring import by_processes, by_the_whole, spilled
 from governor.memory import Memory, memory
-from governor.policy.facts import ModelSpec
+from governor.policy.facts import Footprint, ModelSpec
 from governor.policy.residency import Admission, Coming, Fitting, Space, admit
 from governor.profile import current_profile
-from governor.resident_rows import IN_MEMORY, claim_unload, close, held, in_use
+from governor.resident_rows import IN_MEMORY, claim_unload, close, held, in_use, is_own
 from governor.state.residents import Resident
 from governor.state.sessions import recall, transaction
-from governor.unloading import BACK_SECONDS, sweep, unload
+from governor.unloading import BACK_SECONDS, sweep, unload, unload_all
 
 # Somebody else's load or eviction is waited for: a 32B model from a cold disk takes half a minute.
 ADMISSION_SECONDS = 60.0
 ADMISSION_PAUSE_SECONDS = 0.05
-# On the card must be at least this share of what the file puts there: less means layers on the CPU.
-SPILL_SHARE = 0.9
+# The last tenth of a model's memory comes back within this: 0.1 to 0.3 s were measured from the end of its process.
+SETTLE_SECONDS = 0.5
 
 Wait = Callable[[float], bool]
+Claimed = tuple[Resident, ModelSpec, Loaded]
+Find = Callable[[], Claimed | None]
 
 
 @dataclass(frozen=True)
@@ -54,28 +58,37 @@ def pause(seconds: float) -> bool:
     return False
 
 
-def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait) -> tuple[Resident, ModelSpec, Loaded]:
-    """Make room, reserve it in the transaction that finds it, load; the row, and the model as it was loaded.
+def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait, find: Find) -> Claimed:
+    """The model in memory: found there, or brought in once there is room for it; its row is claimed.
 
     Args:
         wait: pauses for a moment while models in use drain, others load or leave; once it says False, a minute
             after the call is the end of it.
+        find: claims one that is there and serves; asked again after every wait.
 
     Raises:
         DoesNotFit: in no context that would do, or not within the waiting. ModelFailed, NotReady, BadInput.
     """
+    found = find()
+    if found is not None:
+        return found
     ways, deadline = fittings(spec), time.monotonic() + ADMISSION_SECONDS
-    while True:
-        look = _reserve(spec, ways, ticket_id)
-        if look.row is not None and look.fitting is not None:
-            shaped = {"context_tokens": look.fitting.context_tokens, "cache_type": look.fitting.cache_type}
-            as_loaded = spec.model_copy(update=shaped)
-            failpoint("memory.reserved")
-            return look.row, as_loaded, _load(as_loaded, look.row, look.fitting)
-        for victim in look.leaving:
-            unload(victim, look.why)
-        if not look.leaving and not wait(ADMISSION_PAUSE_SECONDS) and time.monotonic() >= deadline:
-            raise no_room(spec, [look.why])
+    try:
+        while True:
+            look = _reserve(spec, ways, ticket_id)
+            if look.row is not None and look.fitting is not None:
+                shaped = {"context_tokens": look.fitting.context_tokens, "cache_type": look.fitting.cache_type}
+                as_loaded = spec.model_copy(update=shaped)
+                failpoint("memory.reserved")
+                return look.row, as_loaded, _load(as_loaded, look.row, look.fitting)
+            if look.leaving:
+                unload_all(look.leaving, look.why)
+            elif not wait(ADMISSION_PAUSE_SECONDS) and time.monotonic() >= deadline:
+                raise no_room(spec, [look.why])
+            elif (found := find()) is not None:
+                return found
+    finally:
+        drains.give_up(spec.memory, ticket_id)
 
 
 def _reserve(spec: ModelSpec, ways: Sequence[Fitting], ticket_id: int) -> _Reserved:
@@ -84,38 +97,76 @@ def _reserve(spec: ModelSpec, ways: Sequence[Fitting], ticket_id: int) -> _Reser
     where, coming = memory(spec.memory), coming_for(spec, now=now)
     with transaction() as session:
         others = _rows(session, spec)
-        if any(row.state == "loading" for row in others):
-            return _Reserved(why="another model is being loaded")
-        another_context = [row for row in others if row.state == "resident" and _same_model(row, spec)]
-        if another_context:
-            return _replace(session, spec, another_context)
-        decided = _decide(session, spec, ways, where, coming, now)
-        if decided.fitting is not None and not decided.evict:
+        wait_for = _must_wait(session, spec, others, ticket_id)
+        if wait_for is not None:
+            return _Reserved(why=wait_for)
+        small = [row for row in others if row.state == "resident" and _same_model(row, spec)]
+        decided = _decide(session, spec, ways, where, coming, now, small)
+        first_choice = decided.fitting == ways[0] and not decided.evict
+        if not first_choice and _left_just_now(session, spec.memory, now):
+            return _Reserved(why="memory of a model that left is still coming back")
+        victims = [*small, *(session.get_one(Resident, i) for i in decided.evict)] if decided.fitting else []
+        for victim in victims:
+            claim_unload(victim)
+        if decided.fitting is not None and not victims:
             row = _new_row(spec, decided.fitting, where, ticket_id)
             session.add(row)
             return _Reserved(row, decided.fitting)
-        victims = [session.get_one(Resident, i) for i in decided.evict]
-        for victim in victims:
-            claim_unload(victim)
-    if not victims and not decided.waits and not any(row.state == "unloading" and not row.stuck_at for row in others):
-        raise no_room(spec, decided.refusals)
+        if victims or decided.waits:  # what we make room for is ours, before anybody younger
+            drains.ask(session, spec.memory, ticket_id)
+        elif not any(row.state == "unloading" and not row.stuck_at for row in others):
+            raise no_room(spec, decided.refusals)
     why = f"to make room for {spec.model} at {spec.context_tokens} tokens" if victims else decided.refusals[-1]
     return _Reserved(leaving=victims, why=why)
 
 
+def _must_wait(session: Session, spec: ModelSpec, others: Sequence[Resident], ticket_id: int) -> str | None:
+    """What has to be over first, None when nothing has to.
+
+    A server that goes by names would unload the new model under the old one's name, so it is not loaded beside that.
+    """
+    if any(row.state == "loading" for row in others):
+        return "another model is being loaded"
+    if drains.is_asked_for_by_another(session, spec.memory, ticket_id):
+        return "somebody before us waits for the models in use to leave"
+    wanted = select(Resident).where(
+        Resident.state == "unloading", Resident.engine == spec.engine, Resident.model == spec.model
+    )
+    same = [row for row in session.scalars(wanted) if row.pid is None or row.line == spec.line]
+    if any(row.stuck_at is None for row in same):
+        return f"{spec.model} is just being unloaded"
+    if any(in_use(session, row) and not is_own(session, row) for row in others if _same_model(row, spec)):
+        return f"{spec.model} is in use"
+    return None
+
+
 def _decide(
-    session: Session, spec: ModelSpec, ways: Sequence[Fitting], where: Memory, coming: Coming, now: datetime
+    session: Session,
+    spec: ModelSpec,
+    ways: Sequence[Fitting],
+    where: Memory,
+    coming: Coming,
+    now: datetime,
+    small: Sequence[Resident],
 ) -> Admission:
-    space = Space(free_mib=where.free_mib(), budget_mib=memory_budget_mib())
-    return admit(held(session, now=now, memory=spec.memory), ways, space, newcomer=spec.model, coming=coming)
+    """As if those that are replaced had left already: one model has one context, and keeps it if no larger one fits."""
+    inside = held(session, now=now, memory=spec.memory)
+    replaced = [h for h in inside if h.resident_id in {row.id for row in small}]
+    if any(h.pinned or h.busy for h in replaced):
+        return Admission(refusals=(f"it is in memory with {replaced[0].context_tokens} tokens, pinned or in use",))
+    free_mib = where.free_mib()
+    if free_mib is not None:
+        free_mib += sum(h.memory_mib if h.frees_mib is None else h.frees_mib for h in replaced)
+    space = Space(free_mib=free_mib, budget_mib=memory_budget_mib())
+    rest = [h for h in inside if h not in replaced]
+    return admit(rest, ways, space, newcomer=spec.model, coming=coming)
 
 
-def _replace(session: Session, spec: ModelSpec, rows: Sequence[Resident]) -> _Reserved:
-    """One context per model: the one that is too small leaves first, or is waited for while it is in use."""
-    idle = [row for row in rows if not in_use(session, row)]
-    for row in idle:
-        claim_unload(row)
-    return _Reserved(leaving=idle, why=f"it has {rows[0].context_tokens} tokens and {spec.context_tokens} are wanted")
+def _left_just_now(session: Session, memory_name: str, now: datetime) -> bool:
+    """Whether a model left so lately that some of its memory may still be on its way."""
+    since = now - timedelta(seconds=SETTLE_SECONDS)
+    gone = select(Resident.id).where(Resident.memory == memory_name, Resident.ended_at >= since).limit(1)
+    return session.scalars(gone).first() is not None
 
 
 def _rows(session: Session, spec: ModelSpec) -> Sequence[Resident]:
@@ -166,7 +217,7 @@ def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
         close(row, f"load failed: {why}", now=datetime.now(UTC))
         raise
     failpoint("memory.loaded")
-    _measure(spec, row, loaded, where)
+    _measure(spec, row, loaded, where, fitting.footprint)
     seconds = time.monotonic() - started
     log_event("loaded", tier=spec.line, seconds=seconds, model=spec.model, context=spec.context_tokens)
     return loaded
@@ -177,43 +228,31 @@ def _record(row_id: int, loaded: Loaded, seconds: float) -> None:
     with transaction() as session:
         row = session.get_one(Resident, row_id)
         row.state, row.address, row.api_key = "resident", loaded.address, loaded.api_key
-        row.identity, row.pids = loaded.identity, list(loaded.pids)
+        row.identity = loaded.identity
+        row.pids = list(loaded.pids or ([loaded.identity.pid] if loaded.identity else []))
         row.load_seconds, row.loaded_at = seconds, now
     failpoint("memory.recorded")
 
 
-def _measure(spec: ModelSpec, row: Resident, loaded: Loaded, where: Memory) -> None:
-    """Put the measured memory into the row.
+def _measure(spec: ModelSpec, row: Resident, loaded: Loaded, where: Memory, expected: Footprint) -> None:
+    """Put the measured memory into the row; until its first use no less than expected.
 
     Raises:
         DoesNotFit: part of the model is not where it was meant to be; it was unloaded again.
     """
     with transaction() as session:
         row = session.get_one(Resident, row.id)
-        mib = measured_mib(row, where)
-        row.memory_mib = mib or loaded.memory_mib or row.memory_mib
-    weights = engine(spec.engine).weights(spec) if spec.memory == "vram" and mib is not None else None
-    if weights is None or mib is None or mib >= SPILL_SHARE * (weights.file_mib - weights.embedding_mib):
-        return
-    with transaction() as session:
-        claim_unload(session.get_one(Resident, row.id))
-    unload(row, "it spilled to the host's memory")
-    raise no_room(spec, [f"only {mib:.0f} MiB of it came onto the card, the rest stayed on the CPU"])
-
-
-def measured_mib(row: Resident, where: Memory) -> float | None:
-    """What a resident takes now: by its processes, else by what is less free than before it came; None: unknown.
-
-    By the whole only on a card: pages of weights in the host's memory count as available all along.
-    """
-    pids = row.pids or ([row.pid] if row.pid else [])
-    by_process = where.held_mib(pids) if pids else None
-    if by_process is not None:
-        return by_process
-    free_mib = where.free_mib()
-    if row.memory != "vram" or free_mib is None or row.free_before_mib is None:
-        return None
-    return max(0.0, row.free_before_mib - free_mib)
+        mib = by_processes(row, where)
+        if mib == 0.0:  # a driver that knows these processes by other numbers, such as those of the host
+            row.pids, mib = [], None
+        known = mib or by_the_whole(row, where, expected.mib) or loaded.memory_mib
+        row.memory_mib = max(known, expected.mib) if known else row.memory_mib
+        on_the_cpu = spec.memory == "vram" and mib is not None and spilled(spec, mib, expected)
+        if on_the_cpu:
+            claim_unload(row)
+    if on_the_cpu:
+        unload(row, "it spilled to the host's memory")
+        raise no_room(spec, [f"only {mib:.0f} MiB of it came onto the card, the rest stayed on the CPU"])
 
 
 def no_room(spec: ModelSpec, refusals: Sequence[str]) -> DoesNotFit:

@@ -13,7 +13,7 @@ from governor.engines import engine
 from governor.memory import memory
 from governor.policy.eviction import Size
 from governor.policy.facts import Footprint, ModelSpec, Weights
-from governor.policy.footprint import Measured, add, corrected, estimate_mib, expected, ladder
+from governor.policy.footprint import LARGE_CARD_MIB, Measured, add, corrected, estimate_mib, expected, grown, ladder
 from governor.policy.residency import Fitting
 from governor.state.residents import LearnedFootprint, Resident
 from governor.state.sessions import reading, transaction
@@ -21,14 +21,18 @@ from governor.state.sessions import reading, transaction
 
 def fittings(spec: ModelSpec) -> list[Fitting]:
     """Every way in which `spec` may be loaded here, the wanted one first, each with what it takes."""
-    place, maker = memory(spec.memory).place, engine(spec.engine)
-    weights = maker.weights(spec)
-    measured = _measured(spec, place)
-    ways = ladder(spec.context_tokens, spec.least_context_tokens, maker.cache_types)
+    maker = engine(spec.engine)
+    weights, measured = maker.weights(spec), _measured(spec, memory(spec.memory).place)
+    ways = ladder(spec.context_tokens, spec.least_context_tokens, _cache_types(spec, maker.cache_types))
     return [
         Fitting(context_tokens=context, cache_type=cache, footprint=_expected(spec, weights, measured, context, cache))
         for context, cache in ways
     ]
+
+
+def _cache_types(spec: ModelSpec, choice: Sequence[str]) -> Sequence[str]:
+    """What the engine can do, the wanted one first."""
+    return (spec.cache_type, *(kind for kind in choice if kind != spec.cache_type)) if choice else ()
 
 
 def _expected(
@@ -43,12 +47,13 @@ def _expected(
 
 
 def _estimate(spec: ModelSpec, weights: Weights, context_tokens: int, cache_type: str) -> float:
+    on_card = spec.memory == "vram"
     return estimate_mib(
         weights,
         context_tokens=context_tokens,
         cache_type=cache_type,
         engine_slots=spec.engine_slots,
-        on_card=spec.memory == "vram",
+        card_mib=(memory(spec.memory).total_mib() or LARGE_CARD_MIB) if on_card else None,
     )
 
 
@@ -64,8 +69,8 @@ def _measured(spec: ModelSpec, place: str) -> dict[tuple[int, str], Measured]:
         return {(row.context_tokens, row.cache_type): _as_measured(row) for row in session.scalars(wanted)}
 
 
-def learn(row: Resident, mib: float, *, now: datetime) -> None:
-    """Keep what a resident was measured to take after its first use."""
+def learn(row: Resident, mib: float, *, first: bool, now: datetime) -> None:
+    """Keep what a resident was measured to take: after its first use, or that a later one made it take more."""
     key = {
         "engine": row.engine,
         "model": row.model,
@@ -77,7 +82,7 @@ def learn(row: Resident, mib: float, *, now: datetime) -> None:
     with transaction() as session:
         kept = session.get(LearnedFootprint, key)
         so_far = _as_measured(kept) if kept else None
-        after = add(so_far, mib, row.load_seconds or 0.0)
+        after = add(so_far, mib, row.load_seconds or 0.0) if first or so_far is None else grown(so_far, mib)
         values: dict[str, Any] = {**key, **after.model_dump(), "measured_at": now}
         session.merge(LearnedFootprint(**values))
 

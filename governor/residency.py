@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select, update
 
-from governor.admission import Wait, bring_in, measured_mib, pause
+from governor import drains
+from governor.admission import Wait, bring_in, pause
 from governor.engines import engine
 from governor.engines.protocol import Loaded
 from governor.failpoints import failpoint
 from governor.footprints import learn
 from governor.forecasting import saw_use
+from governor.measuring import by_processes, by_the_whole
 from governor.memory import memory
 from governor.policy.facts import ModelSpec
 from governor.resident_rows import as_loaded, claim_unload, in_use
@@ -50,7 +52,7 @@ def resident(spec: ModelSpec, ticket_id: int, *, wait: Wait = pause) -> Iterator
         DoesNotFit: no room and nobody idle to evict. ModelFailed, NotReady, BadInput: from the engine.
     """
     saw_use(spec, now=datetime.now(UTC))
-    row, as_it_is, loaded = _find(spec, ticket_id) or bring_in(spec, ticket_id, wait)
+    row, as_it_is, loaded = bring_in(spec, ticket_id, wait, lambda: _find(spec, ticket_id))
     try:
         yield Residence(as_it_is, loaded)
     finally:
@@ -68,7 +70,11 @@ def _find(spec: ModelSpec, ticket_id: int) -> tuple[Resident, ModelSpec, Loaded]
             Resident.engine == spec.engine,
             Resident.model == spec.model,
             Resident.line == spec.line,
+            Resident.memory == spec.memory,
+            Resident.engine_slots == spec.engine_slots,
         )
+        if drains.is_asked_for_by_another(session, spec.memory, ticket_id):
+            return None
         row = next((r for r in session.scalars(wanted) if _serves(r, spec) and not in_use(session, r)), None)
         if row is None:
             return None
@@ -104,22 +110,23 @@ def _let_go(row_id: int, ticket_id: int) -> None:
     now = datetime.now(UTC)
     with transaction() as session:
         row = session.get_one(Resident, row_id)
-        mib = _grown_mib(row) if row.state == "resident" else None
+        first = row.last_used_at is None
+        mib = _grown_mib(row, first=first) if row.state == "resident" else None
         known = {"memory_mib": mib} if mib else {}
         mine = Resident.id == row_id, Resident.claimed_by == ticket_id
         session.execute(update(Resident).where(*mine).values(claimed_by=None, last_used_at=now, **known))
     failpoint("memory.measured")
     if mib:
-        learn(row, mib, now=now)
+        learn(row, mib, first=first, now=now)
 
 
-def _grown_mib(row: Resident) -> float | None:
+def _grown_mib(row: Resident, *, first: bool) -> float | None:
     """What it takes, when that is to be learned: after its first use, and after one that made it take visibly more.
 
     By the whole card it is measured once: what comes and goes later is somebody else's as likely as not.
     """
     where = memory(row.memory)
-    if row.last_used_at is None:
-        return measured_mib(row, where)
-    mib = where.held_mib(row.pids) if row.pids else None
+    mib = by_processes(row, where)
+    if first:
+        return mib or by_the_whole(row, where, row.memory_mib or 0.0)
     return mib if mib is not None and mib > (row.memory_mib or 0.0) + VISIBLE_MIB else None

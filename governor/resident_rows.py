@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+import psutil
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from governor.engines.protocol import Loaded
 from governor.policy.facts import Held
+from governor.presence import announce, judge
 from governor.processes import Identity, Life, identify, life
+from governor.settings import MIB
 from governor.state.models import Ticket
 from governor.state.residents import Keeping, Resident
 from governor.state.sessions import reading, transaction
@@ -32,7 +35,13 @@ def in_use(session: Session, row: Resident) -> bool:
     ticket = session.get(Ticket, row.claimed_by) if row.claimed_by else None
     if ticket is None or ticket.state not in LIVE_TICKETS:
         return False
-    return ticket.identity is None or life(ticket.identity) is not Life.DEAD
+    return ticket.identity is None or judge(ticket.identity) is not Life.DEAD
+
+
+def is_own(session: Session, row: Resident) -> bool:
+    """In use by this very process, at another desk."""
+    ticket = session.get(Ticket, row.claimed_by) if row.claimed_by else None
+    return ticket is not None and ticket.state in LIVE_TICKETS and ticket.identity == identify()
 
 
 def process_is_gone(row: Resident) -> bool:
@@ -42,12 +51,12 @@ def process_is_gone(row: Resident) -> bool:
 
 def claim_unload(row: Resident) -> None:
     """Make the row this process's to unload; inside the transaction that found it idle."""
-    row.state, row.unloader = "unloading", asdict(identify())
+    row.state, row.unloader = "unloading", asdict(announce())
 
 
 def unloader_is_gone(row: Resident) -> bool:
     """Whether nobody sees to the unload any more."""
-    return row.unloader is None or life(Identity(**row.unloader)) is Life.DEAD
+    return row.unloader is None or judge(Identity(**row.unloader)) is Life.DEAD
 
 
 def as_loaded(row: Resident) -> Loaded:
@@ -56,10 +65,10 @@ def as_loaded(row: Resident) -> Loaded:
 
 
 def close(row: Resident, reason: str, *, now: datetime) -> None:
-    """It is not in memory any more."""
+    """It is not in memory any more; a row that was closed before keeps its reason."""
     with transaction() as session:
         gone = {"state": "gone", "reason": reason, "ended_at": now, "claimed_by": None, "stuck_at": None}
-        session.execute(update(Resident).where(Resident.id == row.id).values(**gone))
+        session.execute(update(Resident).where(Resident.id == row.id, Resident.state != "gone").values(**gone))
 
 
 def engines_in_memory() -> Sequence[Resident]:
@@ -80,9 +89,22 @@ def _as_held(session: Session, row: Resident, now: datetime, pinned: bool) -> He
         idle_seconds=max(0.0, (now - since).total_seconds()),
         age_seconds=max(0.0, (now - (row.loaded_at or now)).total_seconds()),
         busy=row.state != "resident" or in_use(session, row),
+        own=is_own(session, row),
         pinned=pinned,
         memory=row.memory,
         cache_type=row.cache_type,
         load_seconds=row.load_seconds or 0.0,
         stuck=row.stuck_at is not None,
+        frees_mib=_frees_mib(row),
     )
+
+
+def _frees_mib(row: Resident) -> float | None:
+    """What its end makes available of the host's memory: without the pages of its weights, which are so all along."""
+    if row.memory != "ram" or not row.pids:
+        return None
+    try:
+        held = [psutil.Process(pid).memory_info() for pid in row.pids]
+    except (psutil.Error, OSError):
+        return None
+    return sum(max(0, one.rss - getattr(one, "shared", 0)) for one in held) / MIB

@@ -82,14 +82,10 @@ class OllamaEngine:
         return None
 
     def weights(self, spec: ModelSpec) -> Weights | None:
-        """From its description of the model, which holds the keys of the weights' header.
-
-        Its runners' work space was not measured: the width is left out, so that the larger figure is counted.
-        """
+        """From its description of the model, which holds the keys of the weights' header."""
         row = _row(_listed("/api/tags") or [], spec.source)
         size, keys = _mib((row or {}).get("size")), _shown(spec.source).get("model_info")
-        said = weights_from_keys(keys, size, 0.0) if size and isinstance(keys, dict) else None
-        return said.model_copy(update={"width": 0}) if said else None
+        return weights_from_keys(keys, size, 0.0) if size and isinstance(keys, dict) else None
 
     def residents(self) -> list[Running] | None:
         """What its own list says; the figures are its own too, and can be far off."""

@@ -131,7 +131,9 @@ class Held(Fact):
     """A resident model as the residency policy sees it. Times in seconds before now.
 
     `memory` is where it lives (`vram`, `ram`) and `memory_mib` what it takes there. `load_seconds` is what
-    bringing it back would cost. `stuck`: it was told to leave and gave nothing back.
+    bringing it back would cost. `stuck`: it was told to leave and gave nothing back. `frees_mib` is what becomes
+    available when it leaves, None: all that it takes. `own`: in use by the very process that asks, which cannot
+    wait for itself.
     """
 
     resident_id: int
@@ -148,6 +150,8 @@ class Held(Fact):
     cache_type: str = "f16"
     load_seconds: float = 0.0
     stuck: bool = False
+    frees_mib: float | None = None
+    own: bool = False
 
 
 class Use(Fact):

@@ -15,8 +15,10 @@ CACHE_BYTES |= {"q4_0": 0.5625, "iq4_nl": 0.5625}
 # llama.cpp rounds contexts up to this (src/llama-kv-cache*.cpp) and works through a prompt in such pieces (`-ub`).
 CACHE_STEP, BATCH_TOKENS = 256, 512
 # A process on a card beyond its weights, cache and work space: the driver's context and the kernels that it loads at
-# first use. 589 to 592 MiB for four models of 0.2 to 3.7 GiB on an H100; less on a consumer card, so it errs upwards.
-DRIVER_CONTEXT_MIB = 592.0
+# first use. It grows with the card: 0.3 to 0.6 GiB are known; 589 to 592 MiB were measured for four models of 0.2 to
+# 3.7 GiB on an H100 of 80 GB. For a small card the lower end counts, and the spread of a first estimate on top of it.
+LARGE_CARD_MIB, LARGE_CONTEXT_MIB = 80_000.0, 592.0
+SMALL_CARD_MIB, SMALL_CONTEXT_MIB = 12_288.0, 307.0
 # Values that the work space holds for each token of a piece, four bytes each. At its widest three rows inside a layer
 # and four between the layers: what llama-server b11434 reserved for four shapes of Llama, to 0.1 MiB. In attention
 # six between the layers, with one layer's cache turned into f16 where it is kept in less (q8_0 at 32,768 tokens).
@@ -26,8 +28,8 @@ WIDE_ROWS, ROWS, ATTENTION_ROWS = 3, 4, 6
 PROCESS_MIB, TOKEN_BYTES = 64.0, 160
 # Most that is in common use (Gemma): what is assumed where a header does not say.
 UNKNOWN_VOCABULARY = 262_144
-# The promises: of a first estimate, and of the profile's guess where there is no header either.
-HEADER_SPREAD_MIB, PROFILE_SPREAD = 150.0, 0.25
+# The promise of a first estimate; the profile's guess, where there is no header either, is taken for as good.
+FIRST_SPREAD_MIB = 150.0
 # Two loads of one model differ by some MiB even on a quiet card.
 LEARNED_SPREAD_MIB, SIGMAS = 16.0, 2.0
 # Contexts that are tried when the wanted one does not fit.
@@ -35,21 +37,30 @@ RUNGS = (8192, 4096, 2048)
 SMALLER_CACHE = "q8_0"
 
 
-def estimate_mib(weights: Weights, *, context_tokens: int, cache_type: str, engine_slots: int, on_card: bool) -> float:
+def estimate_mib(
+    weights: Weights, *, context_tokens: int, cache_type: str, engine_slots: int, card_mib: float | None
+) -> float:
     """Memory of a model with all its layers on the card, or of its whole process in the host's memory.
 
-    `context_tokens` is the context of one request, `engine_slots` how many have one. An unknown cache type counts
+    `context_tokens` is the context of one request, `engine_slots` how many have one, `card_mib` the size of the card,
+    None for the host's memory. An unknown cache type counts
     as f16, the largest in use. Flash attention is taken for granted.
     """
     per_value = CACHE_BYTES.get(cache_type, CACHE_BYTES["f16"])
     cache = sum(_cached_values(weights, context_tokens)) * per_value * engine_slots
     work = _mask_bytes(context_tokens * engine_slots)
-    if not on_card:
+    if card_mib is None:
         vocabulary = weights.vocabulary or UNKNOWN_VOCABULARY
         return weights.file_mib + (cache + work + TOKEN_BYTES * vocabulary) / MIB + PROCESS_MIB
     unpacked = _unpacked_bytes(weights, context_tokens * engine_slots, per_value)
     work += max(4 * BATCH_TOKENS * _widest(weights), 4 * BATCH_TOKENS * ATTENTION_ROWS * weights.width + unpacked)
-    return weights.file_mib - weights.embedding_mib + (cache + work) / MIB + DRIVER_CONTEXT_MIB
+    return weights.file_mib - weights.embedding_mib + (cache + work) / MIB + driver_context_mib(card_mib)
+
+
+def driver_context_mib(card_mib: float) -> float:
+    """What the driver keeps for a process on a card of that size: between what was seen on small and on large ones."""
+    share = (card_mib - SMALL_CARD_MIB) / (LARGE_CARD_MIB - SMALL_CARD_MIB)
+    return SMALL_CONTEXT_MIB + min(1.0, max(0.0, share)) * (LARGE_CONTEXT_MIB - SMALL_CONTEXT_MIB)
 
 
 def _widest(weights: Weights) -> int:
@@ -109,6 +120,11 @@ def add(measured: Measured | None, mib: float, seconds: float) -> Measured:
     )
 
 
+def grown(measured: Measured, mib: float) -> Measured:
+    """The same loads, one of which was seen to take more in a later use."""
+    return measured.model_copy(update={"highest_mib": max(measured.highest_mib, mib)})
+
+
 def corrected(estimate_mib: float, others: Sequence[tuple[Measured, float]]) -> float:
     """A header's estimate, moved by what it was wrong by in the most similar configuration that was measured.
 
@@ -127,8 +143,8 @@ def expected(measured: Measured | None, estimate_mib: float | None, profile_mib:
         spread = max(measured.highest_mib - measured.mean_mib, SIGMAS * sigma, LEARNED_SPREAD_MIB)
         return Footprint(mib=measured.mean_mib, spread_mib=spread, source="learned", load_seconds=measured.load_seconds)
     if estimate_mib is not None:
-        return Footprint(mib=estimate_mib, spread_mib=HEADER_SPREAD_MIB, source="header")
-    return Footprint(mib=profile_mib, spread_mib=profile_mib * PROFILE_SPREAD, source="profile")
+        return Footprint(mib=estimate_mib, spread_mib=FIRST_SPREAD_MIB, source="header")
+    return Footprint(mib=profile_mib, spread_mib=FIRST_SPREAD_MIB, source="profile")
 
 
 def ladder(spec_context: int, least_context: int, cache_types: Sequence[str]) -> tuple[tuple[int, str], ...]:

@@ -95,7 +95,14 @@ def admit(
     """
     refusals: list[str] = []
     for fitting in fittings:
-        room = make_room(held, need_mib=fitting.need_mib, space=space, newcomer=newcomer, coming=coming)
+        room = make_room(
+            held,
+            need_mib=fitting.need_mib,
+            expected_mib=fitting.footprint.mib,
+            space=space,
+            newcomer=newcomer,
+            coming=coming,
+        )
         if room.fits:
             return Admission(fitting=fitting, evict=room.evict, refusals=tuple(refusals))
         refusals.append(f"{fitting.context_tokens} tokens ({fitting.cache_type}): {room.reason}")
@@ -105,37 +112,55 @@ def admit(
 
 
 def make_room(
-    held: Sequence[Held], *, need_mib: float, space: Space, newcomer: str = "", coming: Coming | None = None
+    held: Sequence[Held],
+    *,
+    need_mib: float,
+    space: Space,
+    newcomer: str = "",
+    coming: Coming | None = None,
+    expected_mib: float | None = None,
 ) -> Room:
-    """Who leaves so that `need_mib` more fit into the budget and into what is free above the floor.
+    """Who leaves so that the newcomer fits into the budget and, with its spread, into what is free above the floor.
 
     Args:
         held: all in the same memory, on its way in or out included.
+        need_mib: what has to be free for it. expected_mib: what counts in the budget; the same when None.
     """
     coming = coming or Coming()
-    if need_mib > space.budget_mib:
-        return Room(fits=False, reason=f"it needs {need_mib:.0f} MiB and the budget is {space.budget_mib:.0f}")
-    shortfall = _shortfall_mib(held, need_mib, space)
-    if shortfall <= 0:
+    expected_mib = need_mib if expected_mib is None else expected_mib
+    if expected_mib > space.budget_mib:
+        return Room(fits=False, reason=f"it needs {expected_mib:.0f} MiB and the budget is {space.budget_mib:.0f}")
+    over_mib = sum(h.memory_mib for h in held) + expected_mib - space.budget_mib
+    short_mib = -math.inf if space.free_mib is None else need_mib + space.floor_mib - space.free_mib
+    if max(over_mib, short_mib) <= 0:
         return Room(fits=True, reason="there is room")
     candidates = evictable(held)
-    leaving = choose(
-        candidates,
-        shortfall_mib=shortfall,
-        coming=coming.models,
-        newcomer=newcomer,
-        sizes=_sizes(held, coming.sizes),
-        staying={h.model for h in held if h not in candidates},
-    )
+    leaving = _leaving(held, candidates, over_mib, short_mib, newcomer, coming)
     if leaving is not None:
-        return Room(fits=True, evict=leaving, reason=f"{shortfall:.0f} MiB have to be made free")
-    return _no_room(held, candidates, need_mib, shortfall, space)
+        return Room(fits=True, evict=leaving, reason=f"{max(over_mib, short_mib):.0f} MiB have to be made free")
+    return _no_room(held, candidates, need_mib, (over_mib, short_mib), space)
 
 
-def _shortfall_mib(held: Sequence[Held], need_mib: float, space: Space) -> float:
-    over_budget = sum(h.memory_mib for h in held) + need_mib - space.budget_mib
-    not_free = -math.inf if space.free_mib is None else need_mib + space.floor_mib - space.free_mib
-    return max(over_budget, not_free)
+def _leaving(
+    held: Sequence[Held], candidates: Sequence[Held], over_mib: float, short_mib: float, newcomer: str, coming: Coming
+) -> tuple[int, ...] | None:
+    """Enough for the budget by what they take, and then for the free memory by what their end makes available."""
+    sizes = _sizes(held, coming.sizes)
+    staying = {h.model for h in held if h not in candidates}
+    known = {"coming": coming.models, "newcomer": newcomer, "sizes": sizes, "staying": staying}
+    if all(h.frees_mib is None for h in candidates):
+        return choose(candidates, shortfall_mib=max(over_mib, short_mib), **known)
+    first = choose(candidates, shortfall_mib=over_mib, **known)
+    if first is None:
+        return None
+    freed = sum(_frees_mib(h) for h in candidates if h.resident_id in first)
+    left = [h.model_copy(update={"memory_mib": _frees_mib(h)}) for h in candidates if h.resident_id not in first]
+    second = choose(left, shortfall_mib=short_mib - freed, **known)
+    return None if second is None else (*first, *second)
+
+
+def _frees_mib(model: Held) -> float:
+    return model.memory_mib if model.frees_mib is None else model.frees_mib
 
 
 def _sizes(held: Sequence[Held], known: Mapping[str, Size]) -> dict[str, Size]:
@@ -143,22 +168,27 @@ def _sizes(held: Sequence[Held], known: Mapping[str, Size]) -> dict[str, Size]:
 
 
 def _no_room(
-    held: Sequence[Held], candidates: Sequence[Held], need_mib: float, shortfall_mib: float, space: Space
+    held: Sequence[Held], candidates: Sequence[Held], need_mib: float, lacking: tuple[float, float], space: Space
 ) -> Room:
     """Whether waiting would help, and what stands in the way, in figures."""
-    going = sum(h.memory_mib for h in candidates)
-    in_use = [h for h in held if h.busy and not h.pinned and not h.stuck]
+    over_mib, short_mib = lacking
+    in_use = [h for h in held if h.busy and not (h.pinned or h.stuck or h.own)]
+    going = [*candidates, *in_use]
     busy_mib = sum(h.memory_mib for h in in_use)
-    if going + busy_mib >= shortfall_mib:
+    if in_use and sum(h.memory_mib for h in going) >= over_mib and sum(map(_frees_mib, going)) >= short_mib:
         return Room(fits=False, waits=True, reason=f"models in use hold {busy_mib:.0f} of {space.budget_mib:.0f} MiB")
-    kept = ", ".join(
-        f"{h.model} ({h.memory_mib:.0f} MiB, {'pinned' if h.pinned else 'gave nothing back'})"
-        for h in held
-        if h.pinned or h.stuck
-    )
+    kept = ", ".join(f"{h.model} ({h.memory_mib:.0f} MiB, {_why_kept(h)})" for h in held if h not in going)
     said = f"it needs {need_mib:.0f} MiB"
-    if space.free_mib is not None:
-        said += f" and {space.floor_mib:.0f} to stay free; at most {space.free_mib + going + busy_mib:.0f} can be free"
+    if space.free_mib is not None and short_mib > 0:
+        most_mib = space.free_mib + sum(map(_frees_mib, going))
+        said += f" and {space.floor_mib:.0f} to stay free; at most {most_mib:.0f} can be free"
     else:
-        said += f" and at most {need_mib - shortfall_mib + going + busy_mib:.0f} of the budget can be"
+        most_mib = need_mib - over_mib + sum(h.memory_mib for h in going)
+        said += f" and at most {most_mib:.0f} of the budget can be had"
     return Room(fits=False, reason=said + (f"; kept: {kept}" if kept else ""))
+
+
+def _why_kept(model: Held) -> str:
+    if model.pinned:
+        return "pinned"
+    return "gave nothing back" if model.stuck else "in use by this very run"

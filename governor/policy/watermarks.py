@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
+from pydantic import field_validator
+
 from governor.policy.facts import Fact, Held
 from governor.policy.residency import evictable, minimum_residency_seconds
 
@@ -29,6 +31,12 @@ class Hours(Fact):
     night_from: time = time(23, 0)
     night_until: time = time(7, 0)
     zone: str = "UTC"
+
+    @field_validator("night_from", "night_until")
+    @classmethod
+    def _on_the_wall(cls, value: time) -> time:
+        """Without the offset that a form may send: times with and without one cannot be compared."""
+        return value.replace(tzinfo=None)
 
     def is_night(self, now: datetime) -> bool:
         """Whether it is night at `now` (aware). From = until means that it never is."""

@@ -159,7 +159,7 @@ def _compare(row: Resident, spec: ModelSpec, expected: Any, ground: Ground, seen
         context_tokens=row.context_tokens,
         cache_type=row.cache_type,
         engine_slots=row.engine_slots,
-        on_card=not ground.pretend,
+        card_mib=None if ground.pretend else ground.memory.total_mib(),
     )
     seen.estimates.append(
         {

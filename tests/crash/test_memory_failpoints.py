@@ -119,8 +119,7 @@ def engines() -> set[int]:
 def stage(weights_home: Home, weights_file: Path) -> Iterator[tuple[ModelSpec, ModelSpec]]:
     """One model in memory, idle, and room for no second one beside it."""
     old, new = spec("old", weights_file), spec("new", weights_file)
-    need_mib = fittings(old)[0].need_mib
-    remember("memory_budget_mib", str(1.2 * need_mib))
+    remember("memory_budget_mib", str(1.3 * fittings(old)[0].footprint.mib))
     use(old)
     yield old, new
     for row in engines_in_memory():

@@ -197,7 +197,7 @@ def ticket() -> int:
         patience_seconds=1.0,
         taken_at=datetime.now(UTC),
     )
-    row.identity = identify(os.getpid())
+    row.identity = identify(os.getppid())  # of another living process: nobody waits for itself here
     with transaction() as session:
         session.add(row)
     return row.id

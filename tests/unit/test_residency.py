@@ -1,6 +1,8 @@
 """What happens around a resident model, on real rows with a fake card (invariants 14 to 23)."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -10,15 +12,15 @@ from sqlalchemy import select
 from governor.errors import DoesNotFit, ModelFailed
 from governor.footprints import fittings
 from governor.policy.facts import ModelSpec, Weights
-from governor.processes import identify
+from governor.processes import Identity, identify
 from governor.profile import current_profile
 from governor.residency import resident
-from governor.resident_rows import held
+from governor.resident_rows import claim_unload, held
 from governor.settings import Home
 from governor.state.models import Ticket
 from governor.state.residents import Keeping, LearnedFootprint, Resident
 from governor.state.sessions import reading, remember, transaction
-from governor.unloading import STUCK_AGAIN, sweep, unload_idle
+from governor.unloading import STUCK_AGAIN, sweep, unload, unload_idle
 from tests.fakes.card import FakeEngine, fake_card
 
 CARD_MIB = 4000.0
@@ -56,8 +58,8 @@ def engine(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
     current_profile.cache_clear()
 
 
-def ticket(agent: str = "a/b") -> int:
-    """A ticket of this process that sits at the desk."""
+def ticket(agent: str = "a/b", *, process: Identity | None = None) -> int:
+    """A ticket that sits at the desk, of this process or of another one."""
     row = Ticket(
         uuid=f"{agent}-{datetime.now(UTC).timestamp()}",
         line="gpu",
@@ -67,15 +69,20 @@ def ticket(agent: str = "a/b") -> int:
         patience_seconds=1.0,
         taken_at=datetime.now(UTC),
     )
-    row.identity = identify()
+    row.identity = process or identify()
     with transaction() as session:
         session.add(row)
     return row.id
 
 
 def use(wanted: ModelSpec) -> None:
-    with resident(wanted, ticket()):
-        pass
+    mine = ticket()
+    try:
+        with resident(wanted, mine):
+            pass
+    finally:
+        with transaction() as session:
+            session.get_one(Ticket, mine).state = "done"
 
 
 def in_memory() -> list[str]:
@@ -141,7 +148,8 @@ def test_a_model_that_needs_all_of_its_context_is_refused_with_every_reason(engi
 
 def test_the_model_in_use_is_never_evicted_and_the_newcomer_waits_for_it(engine: FakeEngine):
     waits: list[float] = []
-    with resident(spec("big"), ticket("first")):
+    somebody = identify(os.getppid())
+    with resident(spec("big"), ticket("first", process=somebody)):
 
         def give_up_after_three(seconds: float) -> bool:
             waits.append(seconds)
@@ -154,6 +162,175 @@ def test_the_model_in_use_is_never_evicted_and_the_newcomer_waits_for_it(engine:
         assert ("unload", "big") not in engine.calls
     use(spec("other"))
     assert in_memory() == ["other"]
+
+
+def test_nobody_waits_for_a_model_of_its_own(engine: FakeEngine):
+    with (
+        resident(spec("big"), ticket("outer")),
+        pytest.raises(DoesNotFit, match="in use by this very run"),
+        resident(spec("other"), ticket("inner"), wait=lambda _seconds: True),
+    ):
+        raise AssertionError("there was no room for it")
+
+
+def test_while_somebody_waits_for_room_nobody_younger_sits_down_there(engine: FakeEngine):
+    """Else the small ones of another line would take turns in memory until the patience of the big one is over."""
+    somebody, younger_waited = identify(os.getppid()), []
+
+    def younger(_seconds: float) -> bool:
+        younger_waited.append(True)
+        raise InterruptedError
+
+    def elder(_seconds: float) -> bool:
+        with pytest.raises(InterruptedError), resident(spec("small"), ticket("younger"), wait=younger):
+            raise AssertionError("it sat down before the one that waits")
+        raise TimeoutError
+
+    use(spec("small"))
+    with resident(spec("big"), ticket("first", process=somebody)):
+        mine = ticket("elder", process=somebody)
+        with pytest.raises(TimeoutError), resident(spec("other"), mine, wait=elder):
+            raise AssertionError("there was no room for it")
+    assert younger_waited
+    use(spec("small"))
+    assert engine.calls.count(("load", "small")) == 1, "nobody waits any more"
+
+
+def test_a_context_that_does_not_fit_leaves_the_smaller_one_where_it_is(engine: FakeEngine):
+    use(spec("small", 2000))
+    engine.card.take(1, 2900)
+    with pytest.raises(DoesNotFit):
+        use(spec("small", 20_000, expected_mib=1500))
+    assert engine.calls == [("load", "small")]
+    assert in_memory() == ["small"]
+
+
+def test_a_pinned_model_is_not_replaced_by_itself(engine: FakeEngine):
+    use(spec("small", 2000))
+    with transaction() as session:
+        session.add(Keeping(model="small", pinned=True))
+    with pytest.raises(DoesNotFit, match="in memory with 2000 tokens, pinned"):
+        use(spec("small", 8000))
+    assert in_memory() == ["small"]
+
+
+def test_the_same_model_at_a_second_slot_waits_and_is_not_loaded_anew(engine: FakeEngine):
+    first = ExitStack()
+    first.enter_context(resident(spec("small"), ticket("first", process=identify(os.getppid()))))
+
+    def first_leaves(_seconds: float) -> bool:
+        first.close()
+        return True
+
+    with resident(spec("small"), ticket("second"), wait=first_leaves):
+        assert engine.calls == [("load", "small")]
+
+
+def test_memory_that_comes_back_late_is_waited_for_before_the_context_gets_smaller(engine: FakeEngine):
+    use(spec("big"))
+    give_back, late = engine.card.give_back, 999_999_999
+
+    def slowly(pid: int) -> None:
+        held = engine.card.by_pid.get(pid, 0.0)
+        give_back(pid)
+        engine.card.by_pid[late] = 0.08 * held
+
+    engine.card.give_back = slowly
+
+    def comes_back(_seconds: float) -> bool:
+        engine.card.by_pid.pop(late, None)
+        return True
+
+    engine.card.take(1, 900)
+    with resident(spec("other", 4000, least_context_tokens=1000), ticket(), wait=comes_back) as here:
+        assert here.spec.context_tokens == 4000
+
+
+def test_a_model_that_is_just_being_unloaded_is_not_loaded_beside_that(engine: FakeEngine):
+    use(spec("small"))
+    with transaction() as session:
+        row = session.get_one(Resident, row_of("small").id)
+        claim_unload(row)
+
+    def unloaded(_seconds: float) -> bool:
+        assert unload(row, "test")
+        return True
+
+    with resident(spec("small"), ticket(), wait=unloaded):
+        assert engine.calls == [("load", "small"), ("unload", "small"), ("load", "small")]
+
+
+def test_what_is_stuck_under_a_name_is_not_asked_again_once_the_name_is_anothers(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("governor.unloading.BACK_SECONDS", 0.05)
+    use(spec("small"))
+    engine.gives_back = False
+    assert unload_idle(row_of("small").id, reason="test") is False
+    use(spec("small"))
+    sweep(now=datetime.now(UTC) + STUCK_AGAIN)
+    assert engine.calls.count(("unload", "small")) == 1
+    assert "small" in engine.models
+    assert in_memory() == ["small"]
+
+
+def test_a_list_that_names_the_model_or_a_seat_keeps_its_row(engine: FakeEngine):
+    use(spec("small"))
+    assert sweep(now=datetime.now(UTC), ask_engines=True) == 0
+    with resident(spec("small"), ticket()):
+        engine.models.clear()
+        assert sweep(now=datetime.now(UTC), ask_engines=True) == 0
+    assert sweep(now=datetime.now(UTC), ask_engines=True) == 1
+
+
+def test_pids_that_the_driver_does_not_know_are_no_spill_and_are_not_asked_for_again(engine: FakeEngine):
+    real = engine.card.held_mib
+    engine.card.held_mib = lambda pids: 0.0
+    use(spec("big", expected_mib=2400))
+    assert row_of("big").pids == []
+    assert row_of("big").memory_mib == pytest.approx(2400)
+    engine.card.held_mib = real
+    use(spec("other"))
+    assert in_memory() == ["other"]
+
+
+@pytest.mark.parametrize("neighbour_mib", [900, -400])
+def test_by_the_whole_card_a_neighbour_teaches_nothing(engine: FakeEngine, neighbour_mib: int):
+    engine.card.says_pids = False
+    engine.card.take(1, 500)
+    with resident(spec("small", expected_mib=700), ticket()):
+        engine.card.by_pid[1] += neighbour_mib
+    assert row_of("small").memory_mib == pytest.approx(700)
+    with reading() as session:
+        assert session.scalars(select(LearnedFootprint)).all() == []
+
+
+def test_an_unload_that_is_interrupted_leaves_the_others_idle(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch):
+    for model in ("small", "tiny"):
+        use(spec(model))
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "unload", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            use(spec("big", expected_mib=3000))
+    states = {model: row_of(model).state for model in ("small", "tiny")}
+    assert sorted(states.values()) == ["resident", "unloading"]
+    assert sweep(now=datetime.now(UTC)) == 1
+
+
+def test_one_that_was_used_or_pinned_meanwhile_is_not_evicted_for_what_was_seen_before(engine: FakeEngine):
+    use(spec("small"))
+    row = row_of("small")
+    assert row.last_used_at is not None
+    before = row.last_used_at - timedelta(seconds=5)
+    assert unload_idle(row.id, reason="test", unless_used_since=before) is False
+    with transaction() as session:
+        session.add(Keeping(model="small", pinned=True))
+    assert unload_idle(row.id, reason="test", unless_used_since=row.last_used_at) is False
+    assert unload_idle(row.id, reason="by hand") is True
 
 
 def test_the_pinned_stays_and_the_refusal_names_it(engine: FakeEngine):
@@ -178,7 +355,7 @@ def test_what_gives_nothing_back_is_marked_and_names_the_next_victim(
     stuck = row_of("small")
     assert stuck.state == "unloading"
     assert stuck.stuck_at is not None
-    use(spec("big", expected_mib=2200))  # 700 + 400 + 400 are held, 2500 are free: the two others have to go
+    use(spec("big", expected_mib=2500))  # 700 + 400 + 400 are held, 2500 are free: the two others have to go
     assert in_memory() == ["big", "small"]
 
 
