@@ -6,7 +6,7 @@ next is decided, and what gave nothing back names the next one.
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy import select
@@ -25,22 +25,25 @@ from governor.state.sessions import reading
 from governor.tick import Rules, current_rung
 from governor.unloading import sweep, unload_idle
 
+# The last use is reckoned back from seconds of idleness; two uses within one second are the same to who looks.
+ROUNDING = timedelta(seconds=1)
+
 
 class Unload(Protocol):
     """How a model leaves memory: `governor.unloading.unload_idle`, or a fake."""
 
-    def __call__(self, resident_id: int, *, reason: str) -> bool:
-        """Evict one model unless somebody uses it; True once its memory is back."""
+    def __call__(self, resident_id: int, *, reason: str, unless_used_since: datetime | None = None) -> bool:
+        """Evict one model unless somebody uses it, or did since then; True once its memory is back."""
         ...
 
 
 def evict_idle(now: datetime, *, rules: Rules | None = None, unload: Unload = unload_idle) -> list[str]:
     """Evict what has been idle for too long on the present rung, then what the watermarks ask for; in words.
 
-    One model that cannot be evicted keeps none of the others in memory.
+    One model that cannot be evicted keeps none of the others in memory. A dry run tells no engine anything.
     """
     rules = rules or Rules()
-    sweep(now=now, ask_engines=True)
+    sweep(now=now, ask_engines=True, finish=not rules.dry_run)
     return [said for name in MEMORIES for said in _evict_from(name, now, rules, unload)]
 
 
@@ -61,7 +64,7 @@ def _evict_from(name: str, now: datetime, rules: Rules, unload: Unload) -> Itera
     told: list[Held] = []
     for leaving in overstayed(inside, keep_alive_seconds=keep_alive, own_seconds=own, next_use_seconds=away):
         told.append(next(h for h in inside if h.resident_id == leaving.resident_id))
-        yield _evict(told[-1], leaving.reason, rules.dry_run, unload)
+        yield _evict(told[-1], leaving.reason, now, rules, unload)
     marks, begun = rules.hours.marks(now), False
     # One after the other until the memory is below its mark: measured anew after each, reckoned in a dry run.
     while True:
@@ -72,20 +75,22 @@ def _evict_from(name: str, now: datetime, rules: Rules, unload: Unload) -> Itera
             return
         begun = True
         told.append(next(h for h in left if h.resident_id == next_one.resident_id))
-        yield _evict(told[-1], next_one.reason, rules.dry_run, unload)
+        yield _evict(told[-1], next_one.reason, now, rules, unload)
 
 
 def _own_keep_alives(keepings: Sequence[Keeping]) -> dict[str, float]:
     return {k.model: k.keep_alive_seconds for k in keepings if k.keep_alive_seconds is not None}
 
 
-def _evict(model: Held, why: str, dry_run: bool, unload: Unload) -> str:
+def _evict(model: Held, why: str, now: datetime, rules: Rules, unload: Unload) -> str:
+    """Evict it, unless it was used since it was looked at: those before it may have taken seconds each."""
     name = f"{model.model} at {model.context_tokens} tokens ({model.memory_mib:.0f} MiB)"
-    if dry_run:
+    if rules.dry_run:
         return f"would evict {name}: {why}"
+    last_use_seen = now - timedelta(seconds=model.idle_seconds)
     try:
-        gone = unload(model.resident_id, reason=why)
+        gone = unload(model.resident_id, reason=why, unless_used_since=last_use_seen + ROUNDING)
     except HotdeskError as error:
         log_event("not_evicted", tier=model.line, level=logging.WARNING, model=model.model, why=error.happened)
         return f"could not evict {name}: {error.happened}"
-    return f"evicted {name}: {why}" if gone else f"kept {name}: in use again, or its memory is not back yet"
+    return f"evicted {name}: {why}" if gone else f"kept {name}: used again, pinned, or its memory is not back yet"

@@ -34,9 +34,10 @@ def keep(runs: Iterable[tuple[str, datetime]], *, now: datetime) -> int:
         runs: (agent, expected start) of every run that Prefect has scheduled. An agent that has not used a model
             yet foretells nothing.
     """
-    with transaction() as session:
+    with reading() as session:
         models = _last_models(session)
-        uses = [ExpectedUse(at=at, agent=agent, model=m) for agent, at in runs for m in models.get(agent, ())]
+    uses = [ExpectedUse(at=at, agent=agent, model=m) for agent, at in runs for m in models.get(agent, ())]
+    with transaction() as session:
         session.execute(delete(ExpectedUse))
         session.add_all(uses)
         session.merge(Setting(key="looked_ahead_at", value=now.isoformat()))
@@ -45,11 +46,11 @@ def keep(runs: Iterable[tuple[str, datetime]], *, now: datetime) -> int:
 
 def uses_ahead(session: Session, *, now: datetime) -> list[Use]:
     """The foretold uses that are still to come: what an agent took a ticket for is not expected once more."""
-    taken = select(Ticket.agent, Ticket.model, func.max(Ticket.taken_at)).group_by(Ticket.agent, Ticket.model)
-    latest = {(agent, model): at for agent, model, at in session.execute(taken)}
-    rows = session.scalars(
-        select(ExpectedUse).where(ExpectedUse.at >= now - forecast.GRACE).order_by(ExpectedUse.at, ExpectedUse.id)
-    )
+    wanted = select(ExpectedUse.agent, ExpectedUse.model, ExpectedUse.at).where(ExpectedUse.at >= now - forecast.GRACE)
+    rows = session.execute(wanted.order_by(ExpectedUse.at, ExpectedUse.id)).all()
+    if not rows:
+        return []
+    latest = _latest_tickets(session, since=rows[0].at - CAME_BEFORE)
     return [
         Use(model=row.model, at=row.at)
         for row in rows
@@ -57,10 +58,19 @@ def uses_ahead(session: Session, *, now: datetime) -> list[Use]:
     ]
 
 
+def _latest_tickets(session: Session, *, since: datetime) -> dict[tuple[str, str], datetime]:
+    """By agent and model, when the latest ticket was taken; of those since then, among thousands that are kept."""
+    taken = select(Ticket.agent, Ticket.model, func.max(Ticket.taken_at)).where(Ticket.taken_at >= since)
+    return {(agent, model): at for agent, model, at in session.execute(taken.group_by(Ticket.agent, Ticket.model))}
+
+
 def next_uses(session: Session, *, now: datetime) -> dict[str, datetime]:
     """By model, when it is used next: now for those that tickets in line wait for."""
-    uses = uses_ahead(session, now=now)
-    found = {use.model: at for use in uses if (at := forecast.next_use(uses, use.model, now)) is not None}
+    by_model: dict[str, list[Use]] = {}
+    for use in uses_ahead(session, now=now):
+        by_model.setdefault(use.model, []).append(use)
+    times = {model: forecast.next_use(uses, model, now) for model, uses in by_model.items()}
+    found = {model: at for model, at in times.items() if at is not None}
     return found | dict.fromkeys(_waiting(session), now)
 
 
@@ -74,13 +84,17 @@ def coming_for(spec: ModelSpec, *, now: datetime) -> Coming:
 
 
 def saw_use(spec: ModelSpec, *, now: datetime) -> None:
-    """Remember whether the schedule foretold this use; one of a model that was never loaded here says nothing."""
+    """Remember whether the schedule foretold this use; one of a model that was never loaded here says nothing.
+
+    Looks ahead before it begins to write: every agent comes by here, and the line waits for the same lock.
+    """
     sizes = footprints.sizes([memory(spec.memory).place])
     if spec.model not in sizes:
         return
-    with transaction() as session:
+    with reading() as session:
         waiting = _waiting(session, sizes)
         ahead = forecast.coming(_known(uses_ahead(session, now=now), sizes), waiting, now)
+    with transaction() as session:
         seen = trust.observe(recalled(session, spec.memory), spec.model, waiting=waiting, coming=ahead)
         session.merge(Setting(key=_key(spec.memory), value=seen.model_dump_json()))
 

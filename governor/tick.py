@@ -55,7 +55,7 @@ def readings(now: datetime) -> list[Reading]:
 def tick(now: datetime, *, rules: Rules | None = None) -> GovernorTick:
     """Look once, move at most one rung, record it. A dry run stays where it is and records what it would do."""
     rules = rules or Rules()
-    sweep(now=now, ask_engines=True)
+    sweep(now=now, ask_engines=True, finish=not rules.dry_run)
     seen = readings(now)
     assessment = assess(seen, rules.marks, _previous())
     causes = tuple(name for name, level in assessment.levels.items() if level is Level.HIGH)

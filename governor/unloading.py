@@ -162,6 +162,10 @@ def _claim_left_behind(now: datetime) -> list[Resident]:
 
     One of a server that goes by names is not asked again once the model is there anew: the name is another's.
     """
+    with reading() as session:  # most looks find nothing, and need no lock for that
+        rows = session.scalars(select(Resident).where(Resident.state.in_(("loading", "unloading")))).all()
+        if not any(_is_left_behind(session, row, now) for row in rows):
+            return []
     with transaction() as session:
         rows = session.scalars(select(Resident).where(Resident.state.in_(IN_MEMORY))).all()
         left = [row for row in rows if _is_left_behind(session, row, now)]

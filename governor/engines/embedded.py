@@ -201,6 +201,7 @@ def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str,
         "gpu_layers": spec.gpu_layers,
         "threads": spec.threads,
         "api_key": secrets.token_urlsafe(24),
+        "parent_pid": os.getpid(),
         "bound_seconds": math.ceil(deadline_seconds + ORPHAN_SECONDS),
     }
 

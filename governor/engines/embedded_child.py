@@ -8,7 +8,8 @@ The talk with `governor.engines.embedded`, over the pipes it was started with:
     child:  one JSON line with its address, once it serves
     parent: `keep`, once it found the child well; from then on the child needs nobody
 
-A parent that dies before that leaves no orphan: the pipe ends, or the alarm rings.
+A parent that dies before that leaves no orphan. While C++ loads, Python cannot see that the pipe ended, so on
+Linux the kernel ends the child with its parent; elsewhere it loads to the end first, or the alarm rings.
 """
 
 import json
@@ -19,6 +20,9 @@ from importlib import import_module
 from typing import Any
 
 KEEP = "keep"
+# Of <linux/prctl.h>: the signal that the kernel sends when the parent's thread that started us ends; 0 is none.
+PR_SET_PDEATHSIG = 1
+NO_SIGNAL = 0
 # Beside one for each engine slot: for health, slots, and a client that hangs up late.
 SPARE_HTTP_THREADS = 3
 ORPHANED = 3
@@ -30,18 +34,37 @@ def main() -> None:
     # through a load) and does not wait for what is being generated. The kernel frees the memory.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    on_death_of_parent(signal.SIGKILL)
     answer_to = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
     first_line = sys.stdin.readline()
     if not first_line:
         os._exit(ORPHANED)
     settings = json.loads(first_line)
+    if os.getppid() != settings["parent_pid"]:  # it died before the kernel was asked to tell
+        os._exit(ORPHANED)
     # SIGALRM ends the process, also in the middle of a load: the bound that the parent has set.
     signal.alarm(settings["bound_seconds"])
     server = start(settings)
+    # From here on the pipe tells. The parent's thread may end right after its `keep`, before that is read.
+    on_death_of_parent(NO_SIGNAL)
     hand_over(answer_to, server.listening_address)
     while True:
         signal.pause()
+
+
+def on_death_of_parent(sign: int) -> None:
+    """Have the kernel send `sign` to this process when its parent ends (prctl(2)); only Linux can, elsewhere nothing.
+
+    It counts the thread that started this process: the one in `EmbeddedEngine.load`, which waits for the load.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes: Any = import_module("ctypes")  # 2-3 ms (measured), and some Pythons are built without it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sign))
+    except (ImportError, OSError, AttributeError):
+        return  # the pipe and the alarm are left
 
 
 def start(settings: dict[str, Any]) -> Any:
