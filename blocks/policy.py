@@ -68,6 +68,12 @@ class GovernorPolicy(Block):
             raise ValueError(f"{value!r} is no time zone; write one like Europe/Berlin") from error
         return value
 
+    @field_validator("night_from", "night_until")
+    @classmethod
+    def _on_the_wall(cls, value: time) -> time:
+        """A form may send the offset that RFC 3339 asks of a time; the clock counts, the zone has its own field."""
+        return value.replace(tzinfo=None)
+
     def rules(self) -> Rules:
         """The same as plain rules, each impossible pair of marks replaced by the default one."""
         marks = (

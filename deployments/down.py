@@ -5,6 +5,7 @@ touched, and only after its identity was compared.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -103,7 +104,6 @@ def close_runs(where: Home) -> None:
 
 def stop_engines(say: Say, *, force: bool) -> list[str]:
     """End every engine, those in use by a living agent only by `force`; returns those that would not go."""
-    from governor.engines import engine, names
     from governor.resident_rows import engines_in_memory
     from governor.unloading import sweep, unload_idle
 
@@ -114,11 +114,40 @@ def stop_engines(say: Say, *, force: bool) -> list[str]:
         if unload_idle(row.id, reason="hotdesk went down"):
             say(f"stopped the {what}")
         elif not force:
-            say(f"left the {what} alone: a living agent uses it")
+            say(f"left the {what} alone: a living agent uses it, or it gave no memory back")
         elif row.identity is None or not end(row.identity, grace_seconds=ENGINE_GRACE_SECONDS):
             left.append(what)
-    sweep(now=datetime.now(UTC))
-    if not engines_in_memory():
-        for name in names():
+    await_the_dead()
+    return left + close_engines()
+
+
+def await_the_dead() -> None:
+    """Close the rows of ended processes as the driver gives their memory back, 0.1 s later; within a bound."""
+    from governor.resident_rows import engines_in_memory, process_is_gone
+    from governor.unloading import BACK_PAUSE_SECONDS, BACK_SECONDS, sweep
+
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        sweep(now=datetime.now(UTC), finish=False)
+        if not any(process_is_gone(row) for row in engines_in_memory()) or time.monotonic() >= deadline:
+            return
+        time.sleep(BACK_PAUSE_SECONDS)
+
+
+def close_engines() -> list[str]:
+    """End what each engine runs beside its models, unless one of these may still be alive; what would not end.
+
+    A row of a dead process keeps nothing, even while the card holds its memory; one without a process is alive.
+    """
+    from governor.engines import engine, names
+    from governor.resident_rows import engines_in_memory, process_is_gone
+
+    alive = {row.engine for row in engines_in_memory() if not process_is_gone(row)}
+    left = []
+    for name in (name for name in names() if name not in alive):
+        try:
             engine(name).close()
+        except NotReady as error:  # somebody keeps its lock; the others and the server are still to be stopped
+            log_event("engine_not_closed", level=logging.WARNING, why=error.happened)
+            left.append(f"what the engine {name} runs beside its models")
     return left

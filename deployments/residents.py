@@ -17,9 +17,9 @@ from governor.forecasting import next_uses, trust_in_words
 from governor.memory import MEMORIES
 from governor.policy.facts import Held
 from governor.profile import current_profile
-from governor.resident_rows import held
+from governor.resident_rows import IN_MEMORY, held
 from governor.settings import prepare_home
-from governor.state.residents import Keeping, Resident
+from governor.state.residents import Keeping, LearnedFootprint, Resident
 from governor.state.sessions import reading, transaction
 from governor.tick import Rules
 from governor.unloading import unload_idle
@@ -60,11 +60,15 @@ def run_residents(wishes: Wishes, *, as_json: bool = False, rules: Rules | None 
     """Do what was asked for, then say what is in memory.
 
     Raises:
-        BadInput: no such model in memory, or a keep-alive that is no number; nothing was changed.
+        BadInput: no such model, none of that name in memory, or a keep-alive that is no number; nothing was changed.
     """
     prepare_home()
     now = datetime.now(UTC)
-    done = [*_keepings(wishes), *_evictions(wishes, now, rules)]
+    keepings, leaving = list(_keepings(wishes)), _leaving(wishes.evict)
+    _check_names(keepings)
+    for one in keepings:
+        _keep(one)
+    done = [*(one.done for one in keepings), *_evictions(wishes, leaving, now, rules)]
     shown = _in_memory(now)
     if as_json:
         used = {name: used_percent(name) for name in MEMORIES}
@@ -72,17 +76,53 @@ def run_residents(wishes: Wishes, *, as_json: bool = False, rules: Rules | None 
     return "\n".join([*done, *_memories(now, rules), *(_said(r) for r in shown)])
 
 
-def _keepings(wishes: Wishes) -> Iterator[str]:
-    if wishes.pin is not None:
-        _keep(wishes.pin, pinned=True)
-        yield f"{wishes.pin} is pinned: nobody evicts it, and what does not fit beside it takes another route"
-    if wishes.unpin is not None:
-        _keep(wishes.unpin, pinned=False)
-        yield f"{wishes.unpin} is not pinned any more"
+@dataclass(frozen=True)
+class Word:
+    """One thing said about a model: the column of its `Keeping` and the value, and how that reads once it is done.
+
+    `takes_back` marks what can only undo: it may name a model that is not known any more.
+    """
+
+    model: str
+    column: str
+    value: bool | float | None
+    done: str
+    takes_back: bool = False
+
+
+def _keepings(wishes: Wishes) -> Iterator[Word]:
+    if (model := wishes.pin) is not None:
+        done = f"{model} is pinned: nobody evicts it, and what does not fit beside it takes another route"
+        yield Word(model, "pinned", True, done)
+    if (model := wishes.unpin) is not None:
+        yield Word(model, "pinned", False, f"{model} is not pinned any more", takes_back=True)
     if wishes.keep is not None:
         model, _, value = wishes.keep.rpartition("=")
-        _keep(model, keep_alive_seconds=_seconds(model, value))
-        yield f"{model} may stay idle for {'as long as usual' if value == USUAL else f'{value} s'}"
+        seconds, usual = _seconds(model, value), value == USUAL
+        done = f"{model} may stay idle for {'as long as usual' if usual else f'{value} s'}"
+        yield Word(model, "keep_alive_seconds", seconds, done, takes_back=usual)
+
+
+def _check_names(words: Sequence[Word]) -> None:
+    """Refuse a name that no model here has: it would be kept, and mean nothing to anybody.
+
+    Raises:
+        BadInput: with the names that are known.
+    """
+    if not words:
+        return
+    with reading() as session:
+        inside = session.scalars(select(Resident.model).where(Resident.state.in_(IN_MEMORY)))
+        learned = session.scalars(select(LearnedFootprint.model))
+        known = {*inside, *learned, *(spec.model for spec in current_profile().tiers.values())}
+        said_before = set(session.scalars(select(Keeping.model)))
+    for word in words:
+        if word.model not in (known | said_before if word.takes_back else known):
+            raise BadInput(
+                f"No model here has the name {word.model!r}.",
+                means="Nothing was changed.",
+                remedy=f"Use one of: {', '.join(sorted(known))}.",
+            )
 
 
 def _seconds(model: str, value: str) -> float | None:
@@ -99,25 +139,31 @@ def _seconds(model: str, value: str) -> float | None:
     return seconds
 
 
-def _keep(model: str, **said: bool | float | None) -> None:
+def _keep(word: Word) -> None:
     with transaction() as session:
-        row = session.get(Keeping, model) or Keeping(model=model, pinned=False)
-        for name, value in said.items():
-            setattr(row, name, value)
+        row = session.get(Keeping, word.model) or Keeping(model=word.model, pinned=False)
+        setattr(row, word.column, word.value)
         session.add(row)
 
 
-def _evictions(wishes: Wishes, now: datetime, rules: Rules | None) -> list[str]:
-    if wishes.evict is None:
-        return evict_idle(now, rules=_dry(rules)) or ["nothing would be evicted now"] if wishes.dry_run else []
+def _leaving(evict: str | None) -> Sequence[Resident]:
+    """The rows that `--evict` names. Raises BadInput when there are none of that name."""
+    if evict is None:
+        return ()
     wanted = select(Resident).where(Resident.state == "resident")
-    if wishes.evict != ALL:
-        wanted = wanted.where(Resident.model == wishes.evict)
+    if evict != ALL:
+        wanted = wanted.where(Resident.model == evict)
     with reading() as session:
         rows = session.scalars(wanted).all()
-    if not rows and wishes.evict != ALL:
-        raise BadInput(f"{wishes.evict} is not in memory.", remedy="`hotdesk residents` shows what is.")
-    return [_evict(row, dry_run=wishes.dry_run) for row in rows]
+    if not rows and evict != ALL:
+        raise BadInput(f"{evict} is not in memory.", remedy="`hotdesk residents` shows what is.")
+    return rows
+
+
+def _evictions(wishes: Wishes, leaving: Sequence[Resident], now: datetime, rules: Rules | None) -> list[str]:
+    if wishes.evict is None and wishes.dry_run:
+        return evict_idle(now, rules=_dry(rules)) or ["nothing would be evicted now"]
+    return [_evict(row, dry_run=wishes.dry_run) for row in leaving]
 
 
 def _dry(rules: Rules | None) -> Rules:

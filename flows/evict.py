@@ -4,18 +4,24 @@ It also looks at what Prefect has scheduled: what will be needed next leaves las
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
+from sqlalchemy.exc import OperationalError
 
+from blocks.document import UNUSABLE
 from blocks.policy import current_rules
+from governor.errors import HotdeskError
 from governor.events import log_event
 from governor.evicting import evict_idle
 from governor.forecasting import keep
 from governor.schedule import scheduled_runs
+
+# What a server that is silent, refuses or answers nonsense raises, and a database that is locked, full or failing.
+CANNOT_LOOK = (*UNUSABLE, OperationalError, HotdeskError)
 
 
 @flow(name="evict")
@@ -28,10 +34,15 @@ def evict() -> list[str]:
     return done
 
 
-def look_ahead(now: datetime) -> None:
-    """Keep what the server has scheduled; what it said before stands when it does not answer."""
+def ask_server(now: datetime) -> list[tuple[str, datetime]]:
+    """(agent, expected start) of what Prefect has scheduled."""
+    with get_client(sync_client=True) as client:
+        return scheduled_runs(client, now=now)
+
+
+def look_ahead(now: datetime, *, ask: Callable[[datetime], list[tuple[str, datetime]]] = ask_server) -> None:
+    """Keep what the server has scheduled; what was kept before stands when it cannot be had, and eviction goes on."""
     try:
-        with get_client(sync_client=True) as client:
-            keep(scheduled_runs(client, now=now), now=now)
-    except httpx.HTTPError as error:
+        keep(ask(now), now=now)
+    except CANNOT_LOOK as error:
         log_event("did_not_look_ahead", level=logging.WARNING, why=f"{type(error).__name__}: {error}")

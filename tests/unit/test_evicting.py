@@ -1,19 +1,27 @@
 """Who is evicted although nobody needs the room: real rows, a fake memory, no engine."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
+from prefect.exceptions import ObjectNotFound
+from sqlalchemy import select
 
+from flows.evict import look_ahead
 from governor import memory
-from governor.errors import ModelFailed
+from governor.errors import ModelFailed, NotReady
 from governor.evicting import evict_idle
 from governor.policy.watermarks import Hours, Marks
 from governor.processes import identify
 from governor.settings import Home
 from governor.state.residents import ExpectedUse, Keeping, Resident
-from governor.state.sessions import remember, transaction
+from governor.state.sessions import reading, remember, transaction
 from governor.tick import Rules
+from governor.unloading import unload_idle
+from tests.fakes.card import fake_card
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEEP = Rules(keep_alive_seconds=300)
@@ -42,10 +50,12 @@ class FakeUnload:
 
     def __init__(self, where: FakeMemory, broken: int = 0, kept: int = 0) -> None:
         self.asked: list[int] = []
+        self.unless_used_since: list[datetime | None] = []
         self.where, self.broken, self.kept = where, broken, kept
 
-    def __call__(self, resident_id: int, *, reason: str) -> bool:
+    def __call__(self, resident_id: int, *, reason: str, unless_used_since: datetime | None = None) -> bool:
         self.asked.append(resident_id)
+        self.unless_used_since.append(unless_used_since)
         if resident_id == self.broken:
             raise ModelFailed("It does not answer.", remedy="See its log.")
         self.where.used -= 0 if resident_id == self.kept else 100
@@ -59,9 +69,9 @@ def ram(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> FakeMemory:
     return where
 
 
-def resident(model: str, idle_seconds: float, age: timedelta = timedelta(hours=5)) -> int:
+def resident(model: str, idle_seconds: float, age: timedelta = timedelta(hours=5), *, engine: str = "embedded") -> int:
     row = Resident(
-        engine="embedded",
+        engine=engine,
         model=model,
         context_tokens=2048,
         line="cpu",
@@ -177,3 +187,76 @@ def test_a_dry_run_evicts_nobody_and_says_how_far_it_would_go(ram: FakeMemory):
         done = evict_idle(NOW, rules=rules, unload=unload)
         assert [line.removeprefix("would evict ").split(" at ")[0] for line in done] == leaving
     assert unload.asked == []
+
+
+@pytest.mark.parametrize(("dry_run", "state"), [(True, "unloading"), (False, "gone")])
+def test_what_was_left_half_unloaded_is_finished_but_not_in_a_dry_run(ram: FakeMemory, dry_run: bool, state: str):
+    row = Resident(engine="embedded", model="a", context_tokens=2048, line="cpu", state="unloading")
+    with transaction() as session:
+        session.add(row)
+    evict_idle(NOW, rules=Rules(keep_alive_seconds=300, dry_run=dry_run), unload=FakeUnload(ram))
+    with reading() as session:
+        assert session.get_one(Resident, row.id).state == state
+
+
+def test_each_leaves_only_if_its_last_use_is_still_the_one_that_was_seen(ram: FakeMemory):
+    resident("overstayed", 400)
+    resident("past the mark", 100)
+    ram.used = 1020
+    unload = FakeUnload(ram)
+    evict_idle(NOW, rules=KEEP, unload=unload)
+    seen = [NOW - timedelta(seconds=400), NOW - timedelta(seconds=100)]
+    assert unload.unless_used_since == [at + timedelta(seconds=1) for at in seen]
+
+
+def test_one_that_is_used_while_another_leaves_stays(ram: FakeMemory, monkeypatch: pytest.MonkeyPatch):
+    def unload(resident_id: int, *, reason: str, unless_used_since: datetime | None = None) -> bool:
+        gone = unload_idle(resident_id, reason=reason, unless_used_since=unless_used_since)
+        with transaction() as session:  # and meanwhile somebody used the second one, and let go of it
+            session.get_one(Resident, second).last_used_at = NOW + timedelta(seconds=3)
+        return gone
+
+    with fake_card(monkeypatch, lambda _spec: 100.0) as engine:
+        resident("first", 500, engine="fake")
+        second = resident("second", 400, engine="fake")
+        done = evict_idle(NOW, rules=KEEP, unload=unload)
+    assert [line.split(" ")[:2] for line in done] == [["evicted", "first"], ["kept", "second"]]
+    assert engine.calls == [("unload", "first")]
+
+
+SILENT = [
+    httpx.ConnectError("connection refused"),
+    ObjectNotFound(http_exc=ValueError("404")),
+    RuntimeError("Found incompatible versions"),
+    ValueError("an answer of another release"),
+    NotReady("The state database cannot be opened.", remedy="Check it."),
+]
+
+
+@pytest.mark.parametrize("error", SILENT, ids=lambda error: type(error).__name__)
+def test_a_server_that_cannot_be_asked_stops_no_eviction(hotdesk_home: Home, error: Exception):
+    def ask(_now: datetime) -> list[tuple[str, datetime]]:
+        raise error
+
+    expect("a", timedelta(minutes=5))
+    look_ahead(NOW, ask=ask)
+    with reading() as session:
+        assert session.scalars(select(ExpectedUse.model)).all() == ["a"]
+
+
+def test_a_mistake_of_our_own_is_not_passed_over(hotdesk_home: Home):
+    def ask(_now: datetime) -> list[tuple[str, datetime]]:
+        raise TypeError
+
+    with pytest.raises(TypeError):
+        look_ahead(NOW, ask=ask)
+
+
+def test_a_locked_database_stops_no_eviction(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("governor.state.sessions.LOCK_WAIT_SECONDS", 0.05)
+    expect("a", timedelta(minutes=5))
+    with closing(sqlite3.connect(hotdesk_home.database, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        look_ahead(NOW, ask=lambda _now: [])
+    with reading() as session:
+        assert session.scalars(select(ExpectedUse.model)).all() == ["a"]

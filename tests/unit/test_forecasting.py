@@ -1,13 +1,21 @@
 """Which models will be used next, from rows: the schedule's word, the line's, and what has come already."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
+
+from sqlalchemy import event
 
 from governor import forecasting
+from governor.policy import forecast
 from governor.policy.facts import ModelSpec
 from governor.settings import Home
 from governor.state.models import Decision, Ticket
-from governor.state.residents import LearnedFootprint
-from governor.state.sessions import reading, remember, transaction
+from governor.state.residents import ExpectedUse, LearnedFootprint
+from governor.state.sessions import database, reading, remember, transaction
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 SPEC = ModelSpec(
@@ -161,3 +169,77 @@ def test_what_another_release_remembered_counts_as_nothing(hotdesk_home: Home):
     remember("trust:ram", '{"tomorrow": 1}')
     with reading() as session:
         assert forecasting.recalled(session, "ram").model is None
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Every statement as it goes to the database, the begin of each transaction included."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(database(), "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(database(), "before_cursor_execute", note)
+
+
+def under_the_lock(seen: list[str]) -> str:
+    """What the one writing transaction sent; reading ones begin with BEGIN and come before it."""
+    assert seen.count("BEGIN IMMEDIATE") == 1
+    return " ".join(seen[seen.index("BEGIN IMMEDIATE") :])
+
+
+def test_a_use_is_judged_before_the_write_lock_is_taken(hotdesk_home: Home):
+    learned("a")
+    decided("x/a", "1", "a")
+    forecasting.keep([("x/a", NOW + timedelta(minutes=1))], now=NOW)
+    with statements() as seen:
+        forecasting.saw_use(SPEC, now=NOW)
+    assert any("FROM tickets" in statement for statement in seen)
+    written = under_the_lock(seen)
+    assert "settings" in written
+    assert not any(table in written for table in ("tickets", "expected_uses", "footprints"))
+
+
+def test_a_look_ahead_reads_what_was_decided_before_it_takes_the_write_lock(hotdesk_home: Home):
+    decided("x/a", "1", "a")
+    with statements() as seen:
+        assert forecasting.keep([("x/a", NOW + timedelta(minutes=1))], now=NOW) == 1
+    assert "decisions" not in under_the_lock(seen)
+
+
+def test_only_tickets_since_the_oldest_expected_use_are_looked_at(hotdesk_home: Home):
+    with transaction() as session:
+        session.add(ExpectedUse(at=NOW, agent="x/a", model="a"))
+    edge = NOW - forecasting.CAME_BEFORE
+    took_ticket("x/a", "a", edge - timedelta(seconds=1))
+    with statements() as seen:
+        assert ahead() == [("a", 0)]
+    [grouped] = [statement for statement in seen if "GROUP BY" in statement]
+    assert "tickets.taken_at >= ?" in grouped
+    took_ticket("x/a", "a", edge)
+    assert ahead() == []
+
+
+def test_the_next_use_is_looked_for_once_for_each_model(hotdesk_home: Home):
+    calls = 0
+
+    def count(frame: FrameType, what: str, _argument: object) -> None:
+        nonlocal calls
+        calls += what == "call" and frame.f_code is forecast.next_use.__code__
+
+    with transaction() as session:
+        for minute in range(1, 31):
+            use = {"at": NOW + timedelta(minutes=minute), "agent": f"x/{minute}", "model": "abc"[minute % 3]}
+            session.add(ExpectedUse(**use))
+    with reading() as session:
+        sys.setprofile(count)
+        try:
+            found = forecasting.next_uses(session, now=NOW)
+        finally:
+            sys.setprofile(None)
+    assert found == {model: NOW + timedelta(minutes=minute) for model, minute in (("b", 1), ("c", 2), ("a", 3))}
+    assert calls == 3

@@ -1,7 +1,7 @@
 """The operator's documents: what they become, and that a broken one counts as the defaults."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 import httpx
@@ -60,6 +60,15 @@ def test_an_impossible_pair_of_marks_is_replaced_and_the_rest_kept():
     rules = GovernorPolicy(vram_free_high_mib=500, vram_free_low_mib=100, host_available_high_percent=5).rules()
     assert rules.marks[1] == Rules().marks[1]
     assert rules.marks[2].high == 5
+
+
+def test_a_night_that_a_form_sends_with_an_offset_is_meant_by_the_clock_of_the_zone():
+    form = {"night_from": "23:00:00Z", "night_until": "07:00:00+02:00", "time_zone": "Europe/Berlin"}
+    policy = GovernorPolicy.model_validate(form)
+    assert (policy.night_from, policy.night_until) == (time(23, 0), time(7, 0))
+    hours = policy.rules().hours
+    assert hours.is_night(datetime(2026, 11, 20, 22, 0, tzinfo=UTC))
+    assert not hours.is_night(datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from governor.policy.pressure import Mark
 from governor.processes import identify
 from governor.settings import Home
 from governor.state.residents import Resident
-from governor.state.sessions import recall, remember, transaction
+from governor.state.sessions import reading, recall, remember, transaction
 from governor.tick import Rules, current_rung, last_tick, tick
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -66,6 +66,16 @@ def test_a_dry_run_stays_where_it_is_and_says_what_it_would_do(hotdesk_home: Hom
     assert [row.rung for row in rows] == ["normal"] * 3
     assert rows[1].actions == rows[2].actions == ["would move from normal to trim"]
     assert current_rung() is Rung.NORMAL
+
+
+@pytest.mark.parametrize(("dry_run", "state"), [(True, "unloading"), (False, "gone")])
+def test_what_was_left_half_unloaded_is_finished_but_not_in_a_dry_run(hotdesk_home: Home, dry_run: bool, state: str):
+    row = Resident(engine="embedded", model="a", context_tokens=2048, line="cpu", state="unloading")
+    with transaction() as session:
+        session.add(row)
+    tick(NOW, rules=Rules(marks=CALM.marks, dry_run=dry_run))
+    with reading() as session:
+        assert session.get_one(Resident, row.id).state == state
 
 
 def test_a_sensor_that_is_not_there_moves_nothing(hotdesk_home: Home):

@@ -40,6 +40,12 @@ def test_a_window_within_one_day_and_one_that_is_empty():
     assert not any(never.is_night(datetime(2026, 1, 1, hour, tzinfo=UTC)) for hour in range(24))
 
 
+def test_times_that_come_with_an_offset_are_compared_with_the_wall_all_the_same():
+    hours = Hours(night_from=time(23, 0, tzinfo=UTC), night_until=time(7, 0))
+    assert hours.is_night(datetime(2026, 1, 1, 23, 30, tzinfo=UTC))
+    assert not hours.is_night(datetime(2026, 1, 1, 22, 30, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("seen", "foreseen"),
     [
