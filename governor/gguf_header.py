@@ -7,6 +7,7 @@ src/llama-hparams.cpp, src/models/*.cpp and src/llama-kv-cache*.cpp. The formula
 """
 
 import re
+import stat
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
@@ -50,7 +51,7 @@ def read_weights(path: Path) -> Weights:
     """
     try:
         parts = _parts(path)
-        seen = tuple((part, status.st_size, status.st_mtime_ns) for part in parts if (status := part.stat()))
+        seen = tuple(_state_of(part) for part in parts)
         return _read(path, seen)
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
@@ -107,6 +108,14 @@ def _parts(path: Path) -> list[Path]:
     if not 1 <= int(split[1]) <= count:
         raise ValueError("its name counts parts that cannot be")
     return [path.with_name(f"{stem}-{part:05}-of-{count:05}.gguf") for part in range(1, count + 1)]
+
+
+def _state_of(part: Path) -> tuple[Path, int, int]:
+    """Raises OSError, ValueError: a pipe, say, would be waited for without end."""
+    status = part.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    return part, status.st_size, status.st_mtime_ns
 
 
 def _refused(path: Path, why: str) -> BadInput:

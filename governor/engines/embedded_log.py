@@ -4,14 +4,13 @@ import contextlib
 import re
 from pathlib import Path
 
+from governor.engines.llama_log import NO_MEMORY, NOT_LOADED
 from governor.errors import BadInput, HotdeskError, ModelFailed
 from governor.policy.facts import ModelSpec
 from governor.settings import home
 
 # The tail of the log that is read after a failed load; a whole load writes about 3 kB.
 TAIL_BYTES = 16_384
-NO_MEMORY = re.compile(r"failed to allocate|unable to allocate|insufficient memory|out of memory", re.IGNORECASE)
-NOT_LOADED = "failed to load model"
 FETCH = "Run `hotdesk fetch`: it checks the weights against their hash and fetches them again if need be."
 
 

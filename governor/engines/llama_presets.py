@@ -19,6 +19,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 RESERVED = ("default", "DEFAULT")
 # The parser takes the rest of a line after these as a comment, wherever they stand.
 COMMENT = re.compile(r"[;#\r\n]")
+# Such a character in a value would begin a line of its own, or be lost.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# How a context can be kept at the choice of who loads, best first.
+CACHE_TYPES = ("f16", "q8_0")
 # More layers than any model has: llama.cpp's own way to say all of them.
 ALL_LAYERS = 999
 # From here on a load says how many layers went to the card.
@@ -37,13 +41,20 @@ def section(spec: ModelSpec) -> dict[str, str]:
     """What the model of `spec` is started with.
 
     Raises:
-        BadInput: its name cannot be used. NotReady: its weights are missing, or lie where a section cannot say.
+        BadInput: its name or its cache type cannot be used. NotReady: its weights are missing, or lie where a
+        section cannot say.
     """
     path = weights_path(spec)
     if not NAME.fullmatch(spec.model) or spec.model in RESERVED:
         raise BadInput(
             f"The model name {spec.model!r} cannot be used with the engine llama_server.",
             remedy="Rename it in the profile: letters, digits and . _ / + -, with a letter or digit first.",
+            model=spec.model,
+        )
+    if spec.cache_type not in CACHE_TYPES:
+        raise BadInput(
+            f"The engine llama_server cannot keep a context as {spec.cache_type!r}.",
+            remedy=f"Use one of: {', '.join(CACHE_TYPES)}.",
             model=spec.model,
         )
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -75,8 +86,15 @@ def write(path: Path, model: str, told: dict[str, str]) -> None:
     """Put the section of one model into the file; every other section stays as it is. All or nothing.
 
     Raises:
-        NotReady: the file cannot be read or written.
+        BadInput: something in it cannot stand in one line. NotReady: the file cannot be read or written.
     """
+    for value in (model, *told, *told.values()):
+        if CONTROL.search(value):
+            raise BadInput(
+                f"{value!r} cannot be told to llama-server: it has a control character.",
+                remedy="Correct it in the profile.",
+                model=model,
+            )
     try:
         kept = _parsed(path.read_text())
         kept[model] = told
@@ -85,12 +103,12 @@ def write(path: Path, model: str, told: dict[str, str]) -> None:
         draft.touch(mode=0o600)
         draft.write_text("\n".join(_lines(kept)) + "\n")
         draft.replace(path)
-    except (OSError, configparser.Error) as error:
+    except (OSError, ValueError, configparser.Error) as error:  # ValueError: not UTF-8
         raise _not_ready(path, f"cannot be used: {error}", "`hotdesk down` and `hotdesk up` write it anew.") from error
 
 
 def empty(path: Path) -> None:
-    """A file without models, for a router that starts: what it held was for a router that is gone."""
+    """A file without models, for a router that starts: what it held was for a router that is gone. Raises OSError."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
 

@@ -8,6 +8,7 @@ OLLAMA_NUM_PARALLEL).
 """
 
 import contextlib
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -33,6 +34,8 @@ UNLOAD_SECONDS = 10.0
 KEEP_ALIVE = "30m"
 # Name of the file with the weights, as it stands in a model's description and on its runner's command line.
 BLOB = re.compile(r"^FROM .*(sha256-[0-9a-f]{64})", re.MULTILINE)
+# No size and no context comes near.
+MOST = 1 << 60
 START = "Start it with `ollama serve`, or set OLLAMA_HOST to where it listens."
 
 
@@ -40,14 +43,25 @@ def address() -> str:
     """Where Ollama listens: `OLLAMA_HOST` as Ollama itself reads it, else the loopback address, port 11434."""
     named = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme = named.partition("://")[0] if "://" in named else ""
-    where = urlsplit(named if scheme else f"http://{named}")
-    host = where.hostname or ""
+    host, port = _host_and_port(named.partition("://")[2] if scheme else named)
     host = ANY_ADDRESS.get(host, host)
-    try:
-        port = where.port or DEFAULT_PORTS.get(scheme, DEFAULT_PORTS[""])
-    except ValueError:  # Ollama, too, takes its default for a port that is none
-        port = DEFAULT_PORTS[""]
+    port = port or DEFAULT_PORTS.get(scheme, DEFAULT_PORTS[""])
     return f"{scheme or 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _host_and_port(named: str) -> tuple[str, int | None]:
+    """What is named without its scheme. Ollama takes a bare IPv6 address too, and half of its brackets."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.IPv6Address(named.strip("[]"))), None
+    try:
+        where = urlsplit(f"http://{named}")
+        host = where.hostname or ""
+    except ValueError:  # no address at all: nobody answers there
+        return named.partition("/")[0], None
+    try:
+        return host, where.port
+    except ValueError:  # Ollama, too, takes its default for a port that is none
+        return host, DEFAULT_PORTS[""]
 
 
 def available_tags(timeout_seconds: float = 0.5) -> list[str] | None:
@@ -226,7 +240,7 @@ def _running(row: dict[str, Any]) -> Running:
         model=str(row.get("name")),
         state="unloading" if _is_over(row.get("expires_at")) else "loaded",
         pids=_runners_of(str(row.get("name")))(),
-        context_tokens=row.get("context_length"),
+        context_tokens=_counted(row.get("context_length")),
         size_mib=_mib(row.get("size")),
         vram_mib=_mib(row.get("size_vram")),
     )
@@ -246,4 +260,10 @@ def _row(rows: list[dict[str, Any]], model: str) -> dict[str, Any] | None:
 
 
 def _mib(size: Any) -> float | None:
-    return size / MIB if isinstance(size, int) else None
+    bytes_ = _counted(size)
+    return None if bytes_ is None else bytes_ / MIB
+
+
+def _counted(value: Any) -> int | None:
+    """A number of things that a computer can have; None for everything else that JSON can say."""
+    return value if type(value) is int and 0 <= value < MOST else None

@@ -157,7 +157,7 @@ class _Call:
         text = self.text()
         try:
             return json.loads(text) if text.strip() else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: a list in a list in a list
             raise WireError(Fault.BROKEN, f"{self._wire.address} answered no JSON: {text[:80]!r}", text=text) from error
 
 
@@ -175,6 +175,14 @@ def _connected(address: str, seconds: float) -> tuple[http.client.HTTPConnection
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise WireError(Fault.ABSENT, f"nobody answers at {address}: {error}") from error
     return line, where.path.rstrip("/")
+
+
+def time_left(deadline: float) -> float:
+    """Seconds until `deadline` (of the monotonic clock). Raises WireError: there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise WireError(Fault.LATE, "the time given is over")
+    return left
 
 
 def wait_until(

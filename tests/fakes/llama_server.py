@@ -7,7 +7,9 @@ one; a model is a process that waits. Its faults stand in `faults.json` beside t
     load: status to answer a load with                 said: lines of a model's log while it loads
     fail: a load ends with this status                  stay: loads do not end
     stale: lists that still say `loaded` after an end  deaf: unloads are answered and not done
-    loaded: a load was made by somebody else just before
+    loaded: a load was made by somebody else just before    others: lines of other models while it loads
+    late: seconds until a load, which was carried out, is answered
+    data: what the list says in place of its models    told: keys that its sections say in place of what was told
 """
 
 import configparser
@@ -17,6 +19,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,7 @@ class Model:
         command = [sys.executable, "-S", "-c", CHILD, "--host", "127.0.0.1"]
         command += ["--port", str(PORT), "--alias", self.name]
         self.process, self.state = subprocess.Popen(command, stdin=subprocess.PIPE), state
+        say([f"0.00.1 I srv load: spawning server instance with name={self.name} on port {PORT}"])
 
     def stop(self, stale: int) -> None:
         assert self.process is not None
@@ -47,10 +51,12 @@ class Model:
         self.process.wait()
         self.state, self.stale = "unloaded", stale
 
-    def entry(self) -> dict[str, Any]:
+    def entry(self, told: dict[str, str]) -> dict[str, Any]:
+        if self.process is not None and self.process.poll() is not None:
+            self.state = "unloaded"
         shown = "loaded" if self.stale > 0 else self.state
         self.stale -= 1
-        preset = "\n".join([f"[{self.name}]", *(f"{key} = {value}" for key, value in self.told.items())])
+        preset = "\n".join([f"[{self.name}]", *(f"{key} = {value}" for key, value in (self.told | told).items())])
         return {"id": self.name, "status": {"value": shown, "preset": preset}}
 
 
@@ -86,7 +92,8 @@ class FakeRouter(FakeServer):
             return exchange.send_json(500, {})
         if reload:
             self._read()
-        return exchange.send_json(200, {"data": [model.entry() for model in self._models.values()]})
+        listed = [model.entry(faults.get("told", {})) for model in self._models.values()]
+        return exchange.send_json(200, {"data": faults.get("data", listed)})
 
     def _load(self, exchange: Exchange, faults: dict[str, Any]) -> None:
         model = self._models[exchange.body["model"]]
@@ -95,10 +102,11 @@ class FakeRouter(FakeServer):
         if "load" in faults:
             return exchange.send_json(faults["load"], {"error": {"message": "not now"}})
         model.start("loading" if faults.get("stay") else "loaded")
-        say([f"[{PORT}] {line}" for line in faults.get("said", ())])
+        say([*faults.get("others", ()), *(f"[{PORT}] {line}" for line in faults.get("said", ()))])
         if "fail" in faults:
             model.stop(0)
             say([f"0.00.1 I srv run: instance name={model.name} exited with status {faults['fail']}"])
+        time.sleep(faults.get("late", 0.0))
         return exchange.send_json(200, {"success": True})
 
     def _unload(self, exchange: Exchange, faults: dict[str, Any]) -> None:
@@ -106,7 +114,10 @@ class FakeRouter(FakeServer):
         if model.state == "unloaded":
             return exchange.send_json(400, {"error": {"message": "model is not running"}})
         if not faults.get("deaf"):
+            say([f"0.00.1 I srv unload: stopping model instance name={model.name}"])
             model.stop(faults.get("stale", 0))
+            say([f"0.00.1 I srv run: instance name={model.name} exited with status 1"])
+            say([f"0.00.1 I srv run: instance name={model.name} exited with status 1"])
         return exchange.send_json(200, {"success": True})
 
     def end(self) -> None:

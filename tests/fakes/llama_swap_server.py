@@ -68,9 +68,20 @@ class FakeLlamaSwap(MortalServer):
                 self._unload(name)
             _say(exchange, "OK")
         elif path == "/v1/chat/completions":
-            self.complete(exchange)
+            self._work(exchange)
         else:
             exchange.send_json(404, {"error": "404 page not found"})
+
+    def _work(self, exchange: Exchange) -> None:
+        process = self.processes.get(exchange.body["model"])
+        if process is None:
+            exchange.send_json(404, {"error": "model not found"})
+            return
+        process.working = True
+        try:
+            self.complete(exchange)
+        finally:
+            process.working = False
 
     def _running(self, exchange: Exchange) -> None:
         rows = [self._row(name, state) for name, state in list(self.states.items())]
@@ -101,14 +112,14 @@ class FakeLlamaSwap(MortalServer):
             exchange.send_json(200, {"status": "ok"})
 
     def _started(self, name: str) -> bool:
-        """The process is ready; False when it was stopped while it started."""
+        """The process is ready, and listened before that; False when it was stopped while it started."""
         if name not in self.states:
+            self.processes[name] = FakeProcess(self.configured[name]).__enter__()
             self.states[name] = "starting"
             with self._stopping:
                 self._stopping.wait(self.load_seconds)
             if name not in self.states:
                 return False
-            self.processes[name] = FakeProcess(self.configured[name]).__enter__()
             self.states[name] = "ready"
         return True
 

@@ -141,12 +141,23 @@ class EngineContract:
         def refuse(_loaded: Loaded) -> None:
             raise error
 
-        before = len(rows_of(stage))
+        before, processes = len(rows_of(stage)), stage.processes()
         with pytest.raises(type(error)) as caught:
             stage.engine.load(self.fresh(stage), record=refuse)
         assert caught.value is error
         assert len(rows_of(stage)) == before
+        assert stage.processes() <= processes
         assert rows_of(stage, self.fresh(stage)) == []
+
+    def test_a_second_load_that_fails_leaves_the_first_alone(self, stage: Stage):
+        def refuse(_loaded: Loaded) -> None:
+            raise RuntimeError("no")
+
+        first = stage.loaded()
+        with pytest.raises(RuntimeError):
+            stage.engine.load(stage.spec, record=refuse)
+        assert stage.engine.alive(first, stage.spec.model)
+        assert set(first.pids) <= stage.processes() or not stage.processes()
 
     def test_it_is_watched_every_tenth_of_a_second_while_it_loads(self, stage: Stage):
         stage.slow_load()
@@ -156,7 +167,7 @@ class EngineContract:
         assert len(watching.calls) >= 2
         gaps = [later - sooner for sooner, later in zip(watching.calls, watching.calls[1:], strict=False)]
         assert sorted(gaps)[len(gaps) // 2] < 0.3
-        assert watching.pids <= set(loaded.pids) or not loaded.pids
+        assert watching.pids == set(loaded.pids) or not loaded.pids
 
     @pytest.mark.parametrize(
         ("error", "at_call"),
@@ -168,17 +179,21 @@ class EngineContract:
     ):
         stage.slow_load()
         recorded: list[Loaded] = []
+        processes = stage.processes()
         with pytest.raises(type(error)) as caught:
             stage.engine.load(self.fresh(stage), record=recorded.append, watch=Watching(error, at_call))
         assert caught.value is error
         assert recorded == []
         assert rows_of(stage, self.fresh(stage)) == []
+        assert stage.processes() <= processes
 
     def test_a_load_past_its_deadline_fails_and_leaves_nothing_behind(self, stage: Stage):
         stage.slow_load()
+        processes = stage.processes()
         with pytest.raises(ModelFailed):
             stage.engine.load(self.fresh(stage), deadline_seconds=0.05)
         assert rows_of(stage, self.fresh(stage)) == []
+        assert stage.processes() <= processes
 
     def test_a_model_that_is_not_there_is_named_with_what_to_do(self, stage: Stage):
         missing = stage.missing()
@@ -204,11 +219,13 @@ class EngineContract:
         assert rows_of(stage) == []
 
     def test_a_load_that_dies_is_a_typed_error_and_leaves_nothing_behind(self, stage: Stage):
+        processes = stage.processes()
         watch = stage.dies_mid_load()
         with pytest.raises((ModelFailed, NotReady)) as caught:
             stage.engine.load(self.fresh(stage), watch=watch)
         assert caught.value.remedy
         assert rows_of(stage, self.fresh(stage)) == []
+        assert stage.processes() <= processes
 
     def test_a_call_whose_engine_is_killed_ends_in_a_typed_error(self, stage: Stage):
         inference.warm_up()
@@ -226,6 +243,8 @@ class EngineContract:
         thread.start()
         try:
             assert eventually(lambda: stage.generating(loaded), 20.0)
+            if stage.engine.usage(loaded, stage.spec.model) is not None:
+                assert stage.engine.quiet(loaded, stage.spec.model) is False
             stage.kill(loaded)
         finally:
             thread.join(ANSWER_SECONDS)

@@ -47,6 +47,10 @@ class Stage:
         """A model that is not there."""
         return self.spec.model_copy(update={"model": "not-there", "source": "not-there"})
 
+    def processes(self) -> set[int]:
+        """Processes that hold or load models of this stage; none where its engine has none of its own."""
+        return set()
+
     def absent(self) -> None:
         """From now on the engine cannot be used: its server does not run."""
         cannot("be without its engine")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from governor.engines import engine, llama_swap, lm_studio, ollama
@@ -22,6 +23,7 @@ from tests.integration.engine_contract import EngineContract, Stage
 
 SLOW_SECONDS = 0.4
 FOR_EVER = 10_000
+CHILD = "governor.engines.embedded_child"
 
 
 def spec_of(name: str, model: str, source: str, **more: object) -> ModelSpec:
@@ -45,6 +47,11 @@ class EmbeddedStage(Stage):
 
     def end(self) -> None:
         assert self._kept is None or self.engine.unload(self._kept, self.spec.model)
+
+    def processes(self) -> set[int]:
+        mine = (self.spec.model, self.second.model if self.second else "")
+        children = [one for one in psutil.process_iter(["cmdline"]) if CHILD in (one.info["cmdline"] or ())]
+        return {one.pid for one in children if any(model in " ".join(one.info["cmdline"]) for model in mine)}
 
     def missing(self) -> ModelSpec:
         return self.spec.model_copy(update={"model": "not-there", "source": "not-there.gguf"})

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from governor.engines import llama_router
+from governor.engines import llama_folder, llama_router
 from governor.engines.llama_server import LlamaServerEngine
 from governor.engines.protocol import Loaded
 from governor.errors import ModelFailed
@@ -117,7 +117,7 @@ def test_a_router_that_is_killed_while_a_model_loads_leaves_none(server: LlamaSe
     killed: list[int] = []
 
     def kill_the_router(pids: object) -> None:
-        if not killed:
+        if pids and not killed:
             killed.append(router().identity.pid)
             psutil.Process(killed[0]).kill()
 
@@ -143,7 +143,7 @@ def test_a_router_that_stands_still_is_replaced(
 def test_what_a_killed_starter_left_is_ended_by_the_next_one(
     server: LlamaServerEngine, loaded: Loaded, spec: ModelSpec
 ):
-    (llama_router.folder() / "router.json").unlink()  # as if it was killed before it wrote it
+    (llama_folder.folder() / "router.json").unlink()  # as if it was killed before it wrote it
     again = server.load(spec)
     assert life(process_of(loaded)) is Life.DEAD
     assert len(llama_router.ours()) == 2

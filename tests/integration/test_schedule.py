@@ -1,11 +1,9 @@
 """What the real server has scheduled becomes what residency looks ahead to."""
 
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.states import Scheduled
@@ -17,8 +15,6 @@ from governor.settings import Home
 from governor.state.models import Decision, Setting
 from governor.state.residents import ExpectedUse
 from governor.state.sessions import reading, recall, transaction
-
-LOOK = "from datetime import UTC, datetime\nimport flows.evict\nflows.evict.look_ahead(datetime.now(UTC))"
 
 
 def test_a_scheduled_run_is_foretold_with_the_models_of_the_agents_last_run(fleet_server: Home):
@@ -83,20 +79,3 @@ def test_the_flow_looks_ahead_and_evicts_on_the_real_server(fleet_server: Home):
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["evictions"])))
     assert found
-
-
-def test_a_server_that_does_not_answer_leaves_what_was_known(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch):
-    at = datetime.now(UTC) + timedelta(hours=1)
-    with transaction() as session:
-        session.add(ExpectedUse(at=at, agent="a/b", model="m"))
-    run = subprocess.run(
-        [sys.executable, "-c", LOOK],
-        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    with reading() as session:
-        assert session.scalars(select(ExpectedUse.model)).all() == ["m"]

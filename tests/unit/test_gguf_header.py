@@ -1,5 +1,6 @@
 """A model's memory is read from the first bytes of its file, whatever the file is."""
 
+import os
 import struct
 import time
 from pathlib import Path
@@ -221,6 +222,12 @@ def test_a_folder_a_missing_file_and_an_impossible_part_are_refused(tmp_path: Pa
     ):
         with pytest.raises(BadInput):
             read_weights(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.gguf")
+    with pytest.raises(BadInput, match="not a regular file"):
+        read_weights(tmp_path / "m.gguf")
 
 
 def test_a_list_of_flags_is_read(tmp_path: Path) -> None:

@@ -42,6 +42,22 @@ def test_a_section_says_the_layers_and_the_context_of_all_slots(layers: int, tol
     assert ("log-verbosity" in section) == (layers != 0)
 
 
+@pytest.mark.parametrize("kind", ["q9_9", "", "f16\n[evil]\nmodel = /etc/passwd"])
+def test_a_cache_type_that_it_does_not_have_is_refused(kind: str, hotdesk_home: Home):
+    (hotdesk_home.weights / SPEC.source).write_bytes(b"weights")
+    with pytest.raises(BadInput, match="Use one of: f16, q8_0"):
+        llama_presets.section(SPEC.model_copy(update={"cache_type": kind}))
+
+
+@pytest.mark.parametrize(("key", "value"), [("a", "1\n[evil]"), ("a\rb", "1"), ("a", "\x7f"), ("a", "\0")])
+def test_nothing_that_would_begin_another_line_is_written(key: str, value: str, tmp_path: Path):
+    presets = tmp_path / "models.ini"
+    llama_presets.empty(presets)
+    with pytest.raises(BadInput, match="control character"):
+        llama_presets.write(presets, "small", {key: value})
+    assert presets.read_text() == ""
+
+
 def test_writing_one_section_keeps_the_others(tmp_path: Path):
     presets = tmp_path / "models.ini"
     llama_presets.empty(presets)
@@ -51,9 +67,10 @@ def test_writing_one_section_keeps_the_others(tmp_path: Path):
     assert presets.read_text() == "[a]\nctx-size = 3\n[b]\nctx-size = 2\n"
 
 
-def test_presets_that_cannot_be_read_are_not_ready(tmp_path: Path):
+@pytest.mark.parametrize("content", [b"no section\n", b"[m]\nmodel = \xff\n"])
+def test_presets_that_cannot_be_read_are_not_ready(content: bytes, tmp_path: Path):
     presets = tmp_path / "models.ini"
-    presets.write_text("no section\n")
+    presets.write_bytes(content)
     with pytest.raises(NotReady, match="hotdesk down"):
         llama_presets.write(presets, "a", {})
 

@@ -1,78 +1,43 @@
 """The engine llama_server against a program that stands in for the real one, with the faults that one never shows."""
 
-import json
-import os
+import dataclasses
 import stat
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from governor.engines import engine, llama_router
+from governor.engines import engine, llama_folder, llama_router
 from governor.engines.llama_server import LlamaServerEngine
 from governor.engines.protocol import Loaded
 from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady
-from governor.policy.facts import ModelSpec
-from governor.processes import Identity, Life, life
+from governor.processes import Life, life
 from governor.settings import Home
 from tests.fakes import llama_server as fake
-
-SPEC = ModelSpec(
-    engine="llama_server",
-    model="small",
-    source="small.gguf",
-    line="gpu",
-    context_tokens=2048,
-    parameters_billion=0.5,
-    expected_mib=500,
+from tests.fakes.http_server import Exchange, FakeServer
+from tests.fakes.llama_program import (
+    CORRUPT,
+    OUT_OF_MEMORY,
+    SPEC,
+    Faults,
+    engine_with_stand_in,
+    process_of,
+    router,
+    tell_faults,
 )
-OUT_OF_MEMORY = ("0.1 E ggml_backend_cuda: cudaMalloc failed: out of memory", "0.1 E load: failed to load model")
-CORRUPT = ("0.1 E llama_model_load: tensor is not within the file bounds", "0.1 E load: failed to load model")
-
-Faults = Callable[..., None]
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in as an executable of its own."""
-    path = tmp_path / "llama-server"
-    root = Path(fake.__file__).parents[2]
-    path.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" "{fake.__file__}" "$@"\n')
-    path.chmod(0o755)
-    monkeypatch.setenv(llama_router.NAMED_BY, str(path))
-    return path
-
-
-@pytest.fixture
-def server(program: Path, hotdesk_home: Home) -> Iterator[LlamaServerEngine]:
-    (hotdesk_home.weights / SPEC.source).write_bytes(b"weights")
-    server = LlamaServerEngine()
-    yield server
-    server.close()
-    assert llama_router.ours() == []
+def server(hotdesk_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LlamaServerEngine]:
+    with engine_with_stand_in(hotdesk_home, tmp_path, monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture
 def faults(hotdesk_home: Home) -> Faults:
-    def faults(**now: Any) -> None:
-        llama_router.folder().mkdir(exist_ok=True)
-        (llama_router.folder() / "faults.json").write_text(json.dumps(now))
-
-    return faults
-
-
-def process_of(loaded: Loaded) -> Identity:
-    assert loaded.identity is not None
-    return loaded.identity
-
-
-def router() -> llama_router.Router:
-    found = llama_router.found()
-    assert found is not None
-    return found
+    return tell_faults
 
 
 def test_it_is_found_by_its_name():
@@ -102,7 +67,7 @@ def test_nothing_is_in_memory_and_nothing_is_started_while_no_router_runs(server
     assert not server.quiet(gone, "small")
     assert server.unload(gone, "small")
     server.close()
-    assert not llama_router.folder().exists()
+    assert not llama_folder.folder().exists()
 
 
 def test_what_is_loaded_is_listed_with_its_context_and_its_process(server: LlamaServerEngine):
@@ -115,7 +80,7 @@ def test_what_is_loaded_is_listed_with_its_context_and_its_process(server: Llama
 
 def test_its_files_are_private_and_its_key_is_not_shown(server: LlamaServerEngine):
     loaded = server.load(SPEC)
-    for path in (*llama_router.folder().iterdir(), llama_router.log_file()):
+    for path in (*llama_folder.folder().iterdir(), llama_folder.log_file()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert loaded.api_key
     assert loaded.api_key not in repr(router())
@@ -182,18 +147,19 @@ def test_a_list_that_still_says_loaded_does_not_stop_the_next_load(server: Llama
 
 def test_loading_it_twice_is_one_process_and_other_settings_are_refused(server: LlamaServerEngine):
     first = server.load(SPEC)
-    before = llama_router.presets_file().read_text()
+    before = llama_folder.presets_file().read_text()
     assert server.load(SPEC).identity == first.identity
     with pytest.raises(ModelFailed, match="other settings"):
         server.load(SPEC.model_copy(update={"context_tokens": 4096}))
-    assert llama_router.presets_file().read_text() == before
+    assert llama_folder.presets_file().read_text() == before
     assert server.alive(first, "small")
 
 
 def test_a_load_past_its_deadline_is_ended(server: LlamaServerEngine, faults: Faults):
+    server.unload(server.load(SPEC), "small")  # so that the router is not what takes its time
     faults(stay=True)
-    with pytest.raises(ModelFailed, match="not up in time"):
-        server.load(SPEC, deadline_seconds=0.2)
+    with pytest.raises(ModelFailed, match="in time"):
+        server.load(SPEC, deadline_seconds=0.5)
     assert server.residents() == []
 
 
@@ -242,7 +208,7 @@ def test_a_model_that_is_where_it_was_meant_to_be_is_not_called_spilled(
 def test_an_unload_that_is_not_obeyed_ends_the_process(
     server: LlamaServerEngine, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("governor.engines.llama_server.UNLOAD_SECONDS", 0.1)
+    monkeypatch.setattr("governor.engines.llama_load.UNLOAD_SECONDS", 0.1)
     loaded = server.load(SPEC)
     faults(deaf=True)
     assert server.unload(loaded, "small")
@@ -257,42 +223,29 @@ def test_unloading_what_is_gone_leaves_its_successor_alone(server: LlamaServerEn
     assert server.alive(second, "small")
 
 
-def test_a_router_that_does_not_answer_is_replaced_and_its_models_end(server: LlamaServerEngine, faults: Faults):
-    first, before = server.load(SPEC), router()
-    faults(silent=before.identity.pid)
-    assert server.residents() is None
-    assert not server.alive(first, "small")
-    second = server.load(SPEC)
-    assert life(before.identity) is Life.DEAD
-    assert life(process_of(first)) is Life.DEAD
-    assert router().address != before.address
-    assert server.alive(second, "small")
+def test_the_key_is_not_sent_to_whoever_has_the_port_of_a_model_that_is_gone(server: LlamaServerEngine):
+    asked: list[str] = []
+
+    class Anybody(FakeServer):
+        def answer(self, exchange: Exchange) -> None:
+            asked.append(exchange.path)
+            exchange.send_json(200, [{"is_processing": False, "n_ctx": 2048}])
+
+    with Anybody() as anybody:
+        loaded = dataclasses.replace(server.load(SPEC), address=anybody.address)
+        assert server.quiet(loaded, "small")
+        assert server.unload(loaded, "small")
+        asked.clear()
+        assert server.usage(loaded, "small") is None
+        assert server.quiet(loaded, "small") is False
+    assert asked == []
 
 
-def test_a_log_that_grew_too_long_is_emptied_before_the_next_load(
-    server: LlamaServerEngine, faults: Faults, monkeypatch: pytest.MonkeyPatch
-):
-    server.load(SPEC)
-    monkeypatch.setattr(llama_router, "MOST_LOG_BYTES", 10)
-    assert server.unload(server.load(SPEC), "small")
-    faults(said=OUT_OF_MEMORY, fail=1)
-    with pytest.raises(DoesNotFit):
-        server.load(SPEC)
-    assert "listening" not in llama_router.log_file().read_text()
-
-
-def test_a_lock_that_somebody_keeps_is_not_waited_for_without_end(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(llama_router, "LOCK_SECONDS", 0.05)
-    with llama_router.locked(), pytest.raises(NotReady, match="keeps its lock"), llama_router.locked():
-        pytest.fail("two had it at once")
-
-
-def test_what_the_caller_tells_llama_cpp_does_not_reach_the_router(
-    server: LlamaServerEngine, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("LLAMA_ARG_N_GPU_LAYERS", "7")
-    server.load(SPEC)
-    if Path("/proc").is_dir():
-        told = Path(f"/proc/{router().identity.pid}/environ").read_bytes()
-        assert b"LLAMA_ARG_N_GPU_LAYERS" not in told
-        assert os.fsencode(f"{llama_router.KEY_VARIABLE}={llama_router.folder() / 'key'}") in told
+def test_a_list_that_says_nothing_of_use_is_no_list_of_models(server: LlamaServerEngine, faults: Faults):
+    loaded = server.load(SPEC)
+    for data, known in ((None, None), (5, None), ([None, {"id": 7}], [])):
+        faults(data=data)
+        assert server.residents() == known
+        assert not server.alive(loaded, "small")
+    faults(told={"parallel": "auto", "ctx-size": "9" * 5000})
+    assert [(one.engine_slots, one.context_tokens) for one in server.residents() or []] == [(None, None)]

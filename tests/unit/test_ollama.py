@@ -69,6 +69,9 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://box", "http://box:80"),
         ("https://box/", "https://box:443"),
         ("box:port", "http://box:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::1", "http://[::1]:11434"),
+        ("::", "http://[::1]:11434"),
     ],
 )
 def test_ollama_host_is_read_as_ollama_reads_it(named: str, address: str, monkeypatch: pytest.MonkeyPatch):
@@ -114,6 +117,18 @@ def test_residents_are_its_rows_in_its_own_words(server: FakeOllama):
 
 def test_a_list_that_is_broken_is_unknown_and_not_empty(server: FakeOllama):
     server.ps_broken = True
+    assert OllamaEngine().residents() is None
+
+
+@pytest.mark.parametrize("size", [True, "5 GB", None, -1, int("9" * 400), [5]])
+def test_figures_that_are_none_are_unknown(size: object, server: FakeOllama):
+    server.running[TAG] = {"name": TAG, "size": size, "size_vram": size, "context_length": size}
+    assert OllamaEngine().residents() == [Running(TAG, "loaded")]
+
+
+def test_an_address_that_is_none_is_nobodys(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OLLAMA_HOST", "http://[bad")
+    assert "no Ollama answers" in (OllamaEngine().health() or "")
     assert OllamaEngine().residents() is None
 
 

@@ -38,6 +38,9 @@ class FakeEngine(MortalServer):
         elif exchange.path == "/text":
             exchange.start_stream("text/plain")
             exchange.send_chunk("OK")
+        elif exchange.path == "/deep":
+            exchange.start_stream("application/json")
+            exchange.send_chunk("[" * 200_000)
         elif exchange.path == "/empty":
             exchange.start_stream("text/plain")
         elif exchange.path == "/base/echo":
@@ -66,6 +69,12 @@ def test_text_is_no_json_unless_it_is_asked_for(server: FakeEngine):
     assert wire.get("/empty") is None
     with pytest.raises(WireError, match="no JSON") as caught:
         wire.get("/text")
+    assert caught.value.fault is Fault.BROKEN
+
+
+def test_json_that_is_too_deep_is_broken(server: FakeEngine):
+    with pytest.raises(WireError) as caught:
+        Wire(server.address).get("/deep")
     assert caught.value.fault is Fault.BROKEN
 
 
