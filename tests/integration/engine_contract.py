@@ -166,7 +166,7 @@ class EngineContract:
         assert stage.engine.unload(loaded, self.fresh(stage).model)
         assert len(watching.calls) >= 2
         gaps = [later - sooner for sooner, later in zip(watching.calls, watching.calls[1:], strict=False)]
-        assert sorted(gaps)[len(gaps) // 2] < 0.3
+        assert sorted(gaps)[(len(gaps) - 1) // 2] < 0.3  # the lower median: one stall of a busy machine is no finding
         assert watching.pids == set(loaded.pids) or not loaded.pids
 
     @pytest.mark.parametrize(
