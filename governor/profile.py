@@ -106,7 +106,7 @@ def _build(name: str, catalogue: dict[str, Any], machine: Machine) -> Profile:
         worker_limit=_worker_limit(chosen["worker_limit"], machine),
         keep_alive_seconds=chosen["keep_alive_seconds"],
         memory_budget_mib=budget,
-        first_round_items=caps["items"],
+        first_round_items=_round_items(caps["items"]),
         first_round_tokens=caps["tokens"],
         advice=() if tag or named else (_advice(chosen["heavy"], budget, machine),),
     )
@@ -146,6 +146,20 @@ def _embedded_spec(demo: dict[str, Any], tier: str, line: str, machine: Machine)
         expected_mib=demo[tier]["expected_mib"],
         demo=True,
     )
+
+
+def _round_items(usual: int) -> int:
+    """Items that each agent takes in the first round: `HOTDESK_ROUND_ITEMS`, for a round that is over sooner.
+
+    Raises:
+        BadInput: it is no number above zero.
+    """
+    wanted = os.environ.get("HOTDESK_ROUND_ITEMS", "").strip()
+    if not wanted:
+        return usual
+    if not wanted.isdecimal() or not int(wanted):
+        raise BadInput(f"HOTDESK_ROUND_ITEMS is {wanted!r}.", remedy="Use a number such as 1, or unset it.")
+    return int(wanted)
 
 
 def _named_spec(heavy: dict[str, Any], machine: Machine) -> ModelSpec | None:

@@ -68,6 +68,15 @@ def test_the_heavy_model_can_be_named_with_its_engine(vram_gib: float, layers: i
     assert (heavy.gpu_layers, heavy.line, profile.advice) == (layers, "gpu", ())
 
 
+def test_the_first_round_can_be_made_shorter(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOTDESK_ROUND_ITEMS", "1")
+    assert detect(machine(6)).first_round_items == 1
+    for wrong in ("0", "-1", "few"):
+        monkeypatch.setenv("HOTDESK_ROUND_ITEMS", wrong)
+        with pytest.raises(BadInput, match="HOTDESK_ROUND_ITEMS"):
+            detect(machine(6))
+
+
 @pytest.mark.parametrize("wrong", ["my-7b.gguf", "llama_server:", "vllm:x"])
 def test_a_heavy_model_without_an_engine_that_there_is_names_the_engines(wrong: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOTDESK_HEAVY", wrong)
