@@ -7,9 +7,8 @@ desk already is not kept waiting: its own model is among those that have to leav
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from governor.presence import judge
-from governor.processes import Life, identify
-from governor.resident_rows import LIVE_TICKETS
+from governor.processes import identify
+from governor.resident_rows import LIVE_TICKETS, sits
 from governor.state.models import Setting, Ticket
 from governor.state.sessions import recall, transaction
 
@@ -43,9 +42,7 @@ def give_up(memory_name: str, ticket_id: int) -> None:
 def _asker(session: Session, kept: Setting | None) -> int | None:
     """The ticket that waits, None when nobody living does."""
     ticket = session.get(Ticket, int(kept.value)) if kept is not None and kept.value.isdigit() else None
-    if ticket is None or ticket.state not in LIVE_TICKETS:
-        return None
-    return None if ticket.identity is not None and judge(ticket.identity) is Life.DEAD else ticket.id
+    return ticket.id if ticket is not None and sits(ticket) else None
 
 
 def _key(memory_name: str) -> str:

@@ -32,7 +32,11 @@ def held(session: Session, *, now: datetime, memory: str | None = None) -> list[
 
 def in_use(session: Session, row: Resident) -> bool:
     """Claimed by a ticket that still sits at a desk, in a process not proven dead."""
-    ticket = session.get(Ticket, row.claimed_by) if row.claimed_by else None
+    return row.claimed_by is not None and sits(session.get(Ticket, row.claimed_by))
+
+
+def sits(ticket: Ticket | None) -> bool:
+    """Whether it is at a desk, or on its way there, and its process is not proven dead."""
     if ticket is None or ticket.state not in LIVE_TICKETS:
         return False
     return ticket.identity is None or judge(ticket.identity) is not Life.DEAD
