@@ -64,9 +64,25 @@ def _residency(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX expected_uses_by_time ON expected_uses (at)"))
 
 
+def _governor(connection: Connection) -> None:
+    """0.4.0: lines can be paused, looks say whose they were, decisions how soon the model began to speak."""
+    for table, column in (
+        ("decisions", "first_token_seconds FLOAT NOT NULL DEFAULT 0"),
+        ("governor_ticks", "by VARCHAR NOT NULL DEFAULT 'govern'"),
+    ):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN {column}"))
+    connection.execute(text("CREATE INDEX governor_ticks_by_time ON governor_ticks (at)"))
+    connection.execute(
+        text(
+            "CREATE TABLE pauses (line VARCHAR NOT NULL, by VARCHAR NOT NULL, since DATETIME NOT NULL,"
+            " until DATETIME, reason VARCHAR NOT NULL, evict BOOLEAN NOT NULL, PRIMARY KEY (line, by))"
+        )
+    )
+
+
 Migration = Callable[[Connection], None]
 # Entry i brings a file from version i to i + 1; a new file is made by the first and needs no other.
-MIGRATIONS: list[Migration] = [_create, _hand_over, _residency]
+MIGRATIONS: list[Migration] = [_create, _hand_over, _residency, _governor]
 
 
 def migrate(connection: Connection) -> int:

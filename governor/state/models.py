@@ -181,14 +181,15 @@ class Decision(Base):
     tokens_out: Mapped[int] = mapped_column(default=0)
     line_seconds: Mapped[float] = mapped_column(default=0.0)
     work_seconds: Mapped[float] = mapped_column(default=0.0)
+    first_token_seconds: Mapped[float] = mapped_column(default=0.0)
     verdict: Mapped[str]
 
 
 class GovernorTick(Base):
-    """One look of the governor: the readings, the rung it chose and what it did."""
+    """One look of the governor: the readings, the rung it chose and what it did. `by`: `govern` or `sentinel`."""
 
     __tablename__ = "governor_ticks"
-    __table_args__ = AUTOINCREMENT
+    __table_args__ = (Index("governor_ticks_by_time", "at"), AUTOINCREMENT)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
@@ -198,6 +199,25 @@ class GovernorTick(Base):
     readings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     actions: Mapped[list[Any]] = mapped_column(default=list)
     reason: Mapped[str]
+    by: Mapped[str] = mapped_column(default="govern")
+
+
+class Pause(Base):
+    """A line in which nobody sits down for a while. `by`: `person` or `governor`; each ends its own.
+
+    Attributes:
+        until: when it ends by itself, None for a person's that lasts until `hotdesk resume`.
+        evict: also take the line's models out of memory, each as soon as nobody uses it.
+    """
+
+    __tablename__ = "pauses"
+
+    line: Mapped[str] = mapped_column(primary_key=True)
+    by: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    reason: Mapped[str]
+    evict: Mapped[bool] = mapped_column(default=False)
 
 
 class Service(ProcessColumns, Base):

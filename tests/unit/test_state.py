@@ -1,8 +1,13 @@
 """The database loses no update, keeps UTC and refuses what it does not understand."""
 
+import multiprocessing
+import os
 import sqlite3
+import tempfile
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import StatementError
@@ -11,7 +16,10 @@ from governor.errors import NotReady
 from governor.settings import Home
 from governor.state.migrations import MIGRATIONS
 from governor.state.models import Service, Setting
-from governor.state.sessions import database, reading, recall, remember, transaction
+from governor.state.sessions import database, one_reading, reading, recall, remember, transaction
+
+NOBODY = 65534  # the user of that name everywhere
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of one user in another's folder")
 
 
 def test_no_increment_is_lost_between_threads(hotdesk_home: Home):
@@ -53,6 +61,74 @@ def test_a_corrupt_file_is_named_and_left(hotdesk_home: Home):
     assert hotdesk_home.database.read_bytes().startswith(b"not a database")
 
 
+def for_reading(folder: Path) -> None:
+    (folder / "hotdesk.db").chmod(0o444)
+    folder.chmod(0o555)
+
+
+def private(folder: Path) -> None:
+    folder.chmod(0o000)
+
+
+def within_a_private_one(folder: Path) -> None:
+    folder.parent.chmod(0o000)
+
+
+def its_file_alone(folder: Path) -> None:
+    """As `sudo hotdesk up` would leave it."""
+    os.chown(folder, NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("close", "names"),
+    [
+        (for_reading, "home"),
+        (private, "home"),
+        (within_a_private_one, ""),
+        pytest.param(its_file_alone, "home/hotdesk.db", marks=AS_ROOT),
+    ],
+)
+def test_who_may_not_write_a_folder_is_told_whose_it_is_and_to_use_another(close: Callable[[Path], None], names: str):
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        where = Home(Path(above) / "home")
+        where.root.mkdir()
+        database(where.database)
+        before = where.database.read_bytes()
+        close(where.root)
+        try:
+            said = told_to_nobody(where.database)
+        finally:
+            for folder in (Path(above), where.root):
+                folder.chmod(0o700)
+        whose = "belongs to root" if os.geteuid() == 0 else "is read-only"
+        assert f"{Path(above) / names} {whose}. Nothing was changed." in said
+        assert "HOTDESK_HOME to a" in said
+        assert "aside" not in said
+        assert where.database.read_bytes() == before
+
+
+def told_to_nobody(path: Path) -> str:
+    """What a process that is not root, for whom no file is read-only, is told when it opens the database."""
+    here, there = multiprocessing.Pipe(duplex=False)
+
+    def live() -> None:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        try:
+            database(path)
+        except NotReady as error:
+            there.send(str(error))
+
+    child = multiprocessing.get_context("fork").Process(target=live)
+    child.start()
+    child.join(60)
+    there.close()
+    return here.recv()
+
+
 def test_times_come_back_aware_and_in_utc(hotdesk_home: Home):
     there = datetime(2026, 3, 1, 7, 0, tzinfo=timezone(timedelta(hours=2)))
     with transaction() as session:
@@ -73,3 +149,17 @@ def test_an_error_rolls_the_transaction_back(hotdesk_home: Home):
         session.flush()
         raise RuntimeError
     assert recall("a") == "before"
+
+
+def test_within_one_look_every_reading_is_the_same_and_sees_the_same(hotdesk_home: Home):
+    remember("a", "1")
+    with one_reading():
+        with reading() as first, reading() as second:
+            assert first is second
+            kept = first.get(Setting, "a")
+            assert kept is not None and kept.value == "1"
+        remember("a", "2")
+        assert recall("a") == "1"
+    assert recall("a") == "2"
+    with reading() as after:
+        assert after is not first

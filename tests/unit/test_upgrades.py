@@ -10,15 +10,19 @@ from sqlalchemy import select
 from governor import succession
 from governor.footprints import fittings
 from governor.line import Errand, Line
-from governor.policy.facts import ModelSpec
+from governor.pauses import in_force
+from governor.policy.facts import ModelSpec, Rung
+from governor.policy.rules import Rules
 from governor.policy.turns import Act
 from governor.presence import judge
 from governor.processes import identify
 from governor.settings import Home
+from governor.standing import known_rules, standing
 from governor.state.migrations import MIGRATIONS
 from governor.state.models import AgentRun, Slot, Ticket
 from governor.state.residents import Keeping
 from governor.state.sessions import database, reading, recall, store
+from governor.tick import last_tick
 from governor.unloading import sweep
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -95,3 +99,16 @@ def test_what_was_learned_and_said_about_models_in_0_3_0_still_counts(hotdesk_ho
     assert sweep(now=NOW) == 2  # its engine was of another boot, and so was what gave nothing back
     with reading() as session:
         assert session.get_one(Keeping, "smollm2-135m").pinned
+
+
+def test_the_ladder_the_rules_and_a_pause_of_0_4_0_stand(hotdesk_home: Home):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.4.0" / "hotdesk.sql").read_text())
+    now = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
+    assert (standing().rung, standing().causes) == (Rung.EVICT_IDLE, {"swap_mib_per_s": ""})
+    assert known_rules() == Rules()
+    with reading() as session:
+        [pause] = in_force(session, now)
+    assert (pause.line, pause.by, pause.reason) == ("cpu", "person", "a game")
+    last = last_tick()
+    assert last is not None and last.by == "sentinel"
