@@ -133,7 +133,7 @@ class Held(Fact):
     `memory` is where it lives (`vram`, `ram`) and `memory_mib` what it takes there. `load_seconds` is what
     bringing it back would cost. `stuck`: it was told to leave and gave nothing back. `frees_mib` is what becomes
     available when it leaves, None: all that it takes. `own`: in use by the very process that asks, which cannot
-    wait for itself.
+    wait for itself. `settled`: neither on its way in nor on its way out.
     """
 
     resident_id: int
@@ -152,6 +152,7 @@ class Held(Fact):
     stuck: bool = False
     frees_mib: float | None = None
     own: bool = False
+    settled: bool = True
 
 
 class Use(Fact):
@@ -199,24 +200,34 @@ class Footprint(Fact):
 
 
 class Reading(Fact):
-    """One number from one sensor; `value` None means unknown, with the reason in `why`."""
+    """One number from one sensor; `value` None means unknown, with the reason in `why`.
+
+    `about` names the model, or whatever else, that the figure is about; '' when it is about the whole machine. `at` is
+    when what it counts happened last (aware UTC), None where it is no count of events.
+    """
 
     name: str
     value: float | None
     unit: str
     why: str = ""
+    about: str = ""
+    at: datetime | None = None
 
 
 class Level(StrEnum):
-    """How bad one resource is."""
+    """How bad one resource is. `EASING`: it was high and is better, but not calm yet."""
 
     UNKNOWN = "unknown"
     CALM = "calm"
+    EASING = "easing"
     HIGH = "high"
 
 
 class Rung(StrEnum):
-    """The governor's ladder. Only the first step up exists so far."""
+    """The governor's ladder, gentle first; each rung keeps what those below it do."""
 
     NORMAL = "normal"
     TRIM = "trim"
+    EVICT_IDLE = "evict_idle"
+    PAUSE_LINE = "pause_line"
+    FORCE_EVICT = "force_evict"

@@ -1,22 +1,17 @@
 """Laws of the pure policies, for any input."""
 
-import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.policy.escalation import LADDER, plan
-from governor.policy.facts import Footprint, Held, Level, ModelRequest, Reading, Rung
+from governor.policy.facts import Footprint, Held, ModelRequest
 from governor.policy.ordering import Waiter, living, place
-from governor.policy.pressure import Assessment, Mark, assess
 from governor.policy.residency import Fitting, Space, admit, make_room
 from governor.policy.routing import choose, estimated_tokens, needed_tokens
 from governor.policy.watermarks import Hours, Marks, overstayed, past_mark
 from tests.unit.test_routing import NOW, facts
-
-MARK = Mark(reading="used", high=90, low=75)
 
 held_models = st.lists(
     st.builds(
@@ -142,46 +137,9 @@ def test_a_route_always_fits_the_profile_and_names_every_tier_once(request, wait
     assert sorted(named) == sorted(known.profile.tiers)
 
 
-@given(st.floats(0, 100), st.integers(2, 30))
-def test_a_steady_reading_never_flaps(value, times):
-    seen, levels = Assessment(), []
-    for _ in range(times):
-        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
-        levels.append(seen.levels["used"])
-    assert sum(a != b for a, b in itertools.pairwise(levels)) <= 1
-
-
-@given(st.lists(st.floats(75.001, 89.999), min_size=1, max_size=20), st.booleans())
-def test_nothing_changes_inside_the_band(values, was_high):
-    level, streak = (Level.HIGH, 2) if was_high else (Level.CALM, 0)
-    seen = Assessment(levels={"used": level}, streaks={"used": streak})
-    for value in values:
-        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
-        assert seen.levels["used"] is level
-
-
-@given(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=20))
-def test_unknown_never_escalates(values):
-    seen, rung = Assessment(), Rung.NORMAL
-    for value in values:
-        seen = assess([Reading(name="used", value=value, unit="%")], [MARK], seen)
-        before, rung = rung, plan(seen.worst, rung).rung
-        if value is None:
-            assert rung is before
-
-
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_more_text_never_takes_fewer_tokens(text, more):
     assert estimated_tokens(text + "\n" + more) >= max(estimated_tokens(text), estimated_tokens(more))
-
-
-@given(st.sampled_from(list(Level)), st.sampled_from(list(Rung)))
-def test_a_step_is_one_rung_at_most_and_unknown_stays(worst, rung):
-    step = plan(worst, rung)
-    assert abs(LADDER.index(step.rung) - LADDER.index(rung)) <= 1
-    assert step.changed == (step.rung is not rung)
-    if worst is Level.UNKNOWN:
-        assert step.rung is rung
 
 
 @given(st.lists(st.builds(Waiter, ticket_id=st.integers(1, 1000), dead=st.booleans()), unique_by=lambda w: w.ticket_id))

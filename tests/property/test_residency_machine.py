@@ -16,6 +16,7 @@ from governor.errors import DoesNotFit
 from governor.evicting import evict_idle
 from governor.policy.facts import ModelSpec
 from governor.policy.residency import FLOOR_MIB
+from governor.policy.rules import Rules
 from governor.processes import identify
 from governor.profile import current_profile
 from governor.residency import resident
@@ -23,7 +24,6 @@ from governor.settings import prepare_home
 from governor.state.models import Ticket
 from governor.state.residents import ExpectedUse, Keeping, Resident
 from governor.state.sessions import reading, transaction
-from governor.tick import Rules
 from governor.unloading import sweep, unload_idle
 from tests.fakes.card import fake_card
 
