@@ -69,9 +69,26 @@ def _measured(spec: ModelSpec, place: str) -> dict[tuple[int, str], Measured]:
         return {(row.context_tokens, row.cache_type): _as_measured(row) for row in session.scalars(wanted)}
 
 
+def learned(row: Resident) -> Footprint | None:
+    """What a model that was loaded like this one was measured to take after its first use; None before the first."""
+    with reading() as session:
+        kept = session.get(LearnedFootprint, _key(row))
+        return expected(_as_measured(kept), None, 0.0) if kept else None
+
+
 def learn(row: Resident, mib: float, *, first: bool, now: datetime) -> None:
     """Keep what a resident was measured to take: after its first use, or that a later one made it take more."""
-    key = {
+    key = _key(row)
+    with transaction() as session:
+        kept = session.get(LearnedFootprint, key)
+        so_far = _as_measured(kept) if kept else None
+        after = add(so_far, mib, row.load_seconds or 0.0) if first or so_far is None else grown(so_far, mib)
+        values: dict[str, Any] = {**key, **after.model_dump(), "measured_at": now}
+        session.merge(LearnedFootprint(**values))
+
+
+def _key(row: Resident) -> dict[str, Any]:
+    return {
         "engine": row.engine,
         "model": row.model,
         "context_tokens": row.context_tokens,
@@ -79,12 +96,6 @@ def learn(row: Resident, mib: float, *, first: bool, now: datetime) -> None:
         "engine_slots": row.engine_slots,
         "place": memory(row.memory).place,
     }
-    with transaction() as session:
-        kept = session.get(LearnedFootprint, key)
-        so_far = _as_measured(kept) if kept else None
-        after = add(so_far, mib, row.load_seconds or 0.0) if first or so_far is None else grown(so_far, mib)
-        values: dict[str, Any] = {**key, **after.model_dump(), "measured_at": now}
-        session.merge(LearnedFootprint(**values))
 
 
 def sizes(places: Sequence[str]) -> dict[str, Size]:

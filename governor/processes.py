@@ -90,6 +90,16 @@ def life(identity: Identity) -> Life:
     return Life.ALIVE if same and fields[STATE_FIELD] not in "ZX" else Life.DEAD
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process of that number runs here, for numbers that nobody identified. What is unreaped runs not."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # another user's
+        return True
+
+
 def end(identity: Identity, *, grace_seconds: float = 10.0, group: bool = False) -> bool:
     """SIGTERM, wait, SIGKILL, wait; True once the process is proven dead. `group` signals its process group.
 

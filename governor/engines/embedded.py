@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from governor.engines import llama_slots
 from governor.engines.embedded_child import KEEP
 from governor.engines.embedded_log import FETCH, corrupt, log_of, why_not
 from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
@@ -52,6 +53,7 @@ class EmbeddedEngine:
 
     name = "embedded"
     experimental = False
+    accounts_for_vram = False
     cache_types = ("f16", "q8_0")
 
     def __init__(self) -> None:
@@ -111,16 +113,12 @@ class EmbeddedEngine:
 
     def quiet(self, loaded: Loaded, model: str) -> bool:
         """Whether no engine slot is at work; False when the child does not say."""
-        usage = self.usage(loaded, model)
+        usage = llama_slots.slots(_wire(loaded))
         return usage is not None and usage.busy == 0
 
     def usage(self, loaded: Loaded, model: str) -> Usage | None:
         """What the child says of its engine slots; None when it does not answer."""
-        slots = _wire(loaded).found("/slots")
-        if not isinstance(slots, list) or not slots:
-            return None
-        busy = sum(bool(slot.get("is_processing")) for slot in slots)
-        return Usage(engine_slots=len(slots), busy=busy, context_tokens=slots[0]["n_ctx"])
+        return llama_slots.usage(_wire(loaded))
 
     def unload(self, loaded: Loaded, model: str) -> bool:
         """End the child; the kernel and the driver have its memory back when the process is gone."""

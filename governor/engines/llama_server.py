@@ -12,7 +12,7 @@ told what to load, and requests go to the model's own address.
 import time
 from typing import Any
 
-from governor.engines import llama_folder, llama_presets, llama_router
+from governor.engines import llama_folder, llama_presets, llama_router, llama_slots
 from governor.engines.llama_load import UNLOAD_SECONDS, Load, drop, listed, state_of
 from governor.engines.llama_router import Child
 from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
@@ -31,6 +31,7 @@ class LlamaServerEngine:
 
     name = "llama_server"
     experimental = False
+    accounts_for_vram = False
     cache_types: tuple[str, ...] = llama_presets.CACHE_TYPES
 
     def health(self) -> str | None:
@@ -91,18 +92,14 @@ class LlamaServerEngine:
 
     def quiet(self, loaded: Loaded, model: str) -> bool:
         """Whether no engine slot is at work; False when the model does not say."""
-        usage = self.usage(loaded, model)
+        wire = _wire(loaded)
+        usage = llama_slots.slots(wire) if wire else None
         return usage is not None and usage.busy == 0
 
     def usage(self, loaded: Loaded, model: str) -> Usage | None:
         """Its engine slots, as the model says; None when it is not loaded or does not answer."""
-        if loaded.identity is None or life(loaded.identity) is Life.DEAD:
-            return None  # its port may be anybody's by now, and the key is that of every other model too
-        slots: Any = Wire(loaded.address, loaded.api_key).found("/slots")
-        try:
-            return Usage(len(slots), sum(bool(slot["is_processing"]) for slot in slots), int(slots[0]["n_ctx"]))
-        except (TypeError, KeyError, IndexError, ValueError):
-            return None
+        wire = _wire(loaded)
+        return llama_slots.usage(wire) if wire else None
 
     def unload(self, loaded: Loaded, model: str) -> bool:
         """Done when the model's process is gone; one that does not go is ended by its identity.
@@ -133,6 +130,13 @@ class LlamaServerEngine:
         if llama_folder.folder().is_dir():
             with llama_folder.locked():
                 llama_router.end_all()
+
+
+def _wire(loaded: Loaded) -> Wire | None:
+    """None once its process is gone: its port may be anybody's then, and the key is that of every other model too."""
+    if loaded.identity is None or life(loaded.identity) is Life.DEAD:
+        return None
+    return Wire(loaded.address, loaded.api_key)
 
 
 def _running(entry: dict[str, Any], child: Child) -> Running:

@@ -36,6 +36,7 @@ class LlamaSwapEngine:
 
     name = "llama_swap"
     experimental = True
+    accounts_for_vram = False
     cache_types = ()
 
     def health(self) -> str | None:

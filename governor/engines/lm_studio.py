@@ -32,6 +32,7 @@ class LMStudioEngine:
 
     name = "lm_studio"
     experimental = True
+    accounts_for_vram = False
     cache_types = ()
 
     def health(self) -> str | None:

@@ -85,6 +85,7 @@ class OllamaEngine:
 
     name = "ollama"
     experimental = False
+    accounts_for_vram = True
     cache_types = ()
 
     def health(self) -> str | None:

@@ -48,11 +48,18 @@ class Running:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a loaded model is busy with: its engine slots, how many of them work, the context of one request."""
+    """What a loaded model is busy with: its engine slots, how many of them work, the context of one request.
+
+    Attributes:
+        filled_tokens: in the fullest context at work, 0 while none is; None when the engine does not say.
+        deferred: requests that wait for an engine slot; None when the engine does not say, or was not asked.
+    """
 
     engine_slots: int
     busy: int
     context_tokens: int
+    filled_tokens: int | None = None
+    deferred: int | None = None
 
 
 Record = Callable[[Loaded], None]
@@ -73,6 +80,8 @@ class Engine(Protocol):
     name: str
     # Run only against a fake of its wire format so far.
     experimental: bool
+    # Whether its list says how much of a model is on the card (`Running.vram_mib`).
+    accounts_for_vram: bool
     # How it can keep a context at the choice of who loads, best first.
     cache_types: tuple[str, ...]
 

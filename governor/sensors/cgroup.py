@@ -11,6 +11,9 @@ from governor.settings import MIB
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+# Lines of memory.stat. The kernel's own MemAvailable counts the same three; pages that were read twice, and weights
+# that are mapped, are active.
+RECLAIMABLE = frozenset({"inactive_file", "active_file", "slab_reclaimable"})
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,16 @@ def read(*, root: Path = CGROUPS, own: Path = OWN) -> Limits:
         if limit is not None:
             memory.append(limit / MIB)
             if used is not None:
-                available.append(max(0.0, limit - used + _reclaimable(group)) / MIB)
+                available.append(max(0.0, limit - max(0.0, used - _reclaimable(group))) / MIB)
         quota = _quota(group / "cpu.max")
         if quota is not None:
             cores.append(quota)
     return Limits(min(memory, default=None), min(available, default=None), min(cores, default=None))
+
+
+def own_group(*, root: Path = CGROUPS, own: Path = OWN) -> Path:
+    """Folder of the group of this process; it need not be there (cgroup v1, another system)."""
+    return _groups(root, own)[0]
 
 
 def _groups(root: Path, own: Path) -> list[Path]:
@@ -49,12 +57,9 @@ def _groups(root: Path, own: Path) -> list[Path]:
 
 
 def _reclaimable(group: Path) -> float:
-    """Bytes of the page cache that the kernel takes back first, as Kubernetes counts a working set."""
-    for line in (_text(group / "memory.stat") or "").splitlines():
-        name, _, value = line.partition(" ")
-        if name == "inactive_file" and value.isdigit():
-            return float(value)
-    return 0.0
+    """Bytes of files and of their names that the kernel keeps as long as nobody else needs the room."""
+    lines = (line.partition(" ") for line in (_text(group / "memory.stat") or "").splitlines())
+    return sum(float(value) for name, _, value in lines if name in RECLAIMABLE and value.isdigit())
 
 
 def _quota(file: Path) -> float | None:

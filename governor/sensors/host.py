@@ -1,17 +1,22 @@
 """What this host has and what is left of it: memory and cores, through psutil, within a container's limits.
 
-A host that cannot be read is unknown, with the reason; nothing here raises.
+Also its power and its disk; what the kernel counts is `kernel_counters`. A host that cannot be read is unknown,
+with the reason; nothing here raises.
 """
 
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from governor.policy.facts import Reading
 from governor.sensors import cgroup
-from governor.settings import MIB
+from governor.sensors.kernel_counters import Rates, stalls
+from governor.settings import MIB, home
 
 # What psutil raises where /proc is hidden, cut short or of another system.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, psutil.Error)
@@ -25,6 +30,35 @@ def read(
 ) -> list[Reading]:
     """Memory available (MiB and share of what there is) and swap in use (share of what there is)."""
     return [*_memory(memory, limits()), _swap(swap)]
+
+
+@dataclass(frozen=True)
+class Host:
+    """This host, looked at again and again: its rates are those between two looks of one object.
+
+    Args:
+        memory: what `read` reads, and `rates`, `stalls`, `battery` and `folder` likewise: stand-ins, for tests.
+    """
+
+    memory: Callable[[], list[Reading]] = read
+    rates: Rates = field(default_factory=Rates)
+    stalls: Callable[[], list[Reading]] = stalls
+    battery: Callable[[], Any] = lambda: psutil.sensors_battery()  # absent on some systems: looked up when asked
+    folder: Callable[[], Path] = lambda: home().root
+
+    def read(self, clock_s: float) -> list[Reading]:
+        """Memory, rates since a look a second ago or earlier, stalls, power and the disk of the state folder.
+
+        Args:
+            clock_s: seconds of the monotonic clock.
+        """
+        return [
+            *self.memory(),
+            *self.rates.read(clock_s),
+            *self.stalls(),
+            *_power(self.battery),
+            _disk(self.folder),
+        ]
 
 
 def total_mib(
@@ -73,6 +107,30 @@ def _swap(swap: Callable[[], Any]) -> Reading:
     if not total:
         return _unknown("this machine has no swap", ("swap_used_percent", "%"))[0]
     return Reading(name="swap_used_percent", value=percent, unit="%")
+
+
+def _power(battery: Callable[[], Any]) -> list[Reading]:
+    """Charge and mains. No battery is told like one that is hidden from a container, so neither says `on mains`."""
+    why, seen = "no battery", None
+    try:
+        seen = battery()
+    except UNREADABLE as error:
+        why = f"the battery cannot be read ({_what(error)})"
+    if seen is None:
+        return _unknown(why, ("battery_percent", "%"), ("on_mains", ""))
+    plugged = None if seen.power_plugged is None else float(seen.power_plugged)
+    why = "" if plugged is not None else "the battery does not say"
+    return [
+        Reading(name="battery_percent", value=float(seen.percent), unit="%"),
+        Reading(name="on_mains", value=plugged, unit="", why=why),
+    ]
+
+
+def _disk(folder: Callable[[], Path]) -> Reading:
+    try:
+        return Reading(name="disk_free_mib", value=shutil.disk_usage(folder()).free / MIB, unit="MiB")
+    except UNREADABLE as error:
+        return _unknown(_what(error), ("disk_free_mib", "MiB"))[0]
 
 
 def _unknown(why: str, *names: tuple[str, str]) -> list[Reading]:

@@ -63,10 +63,12 @@ class FakeEngine:
         gives_back: False leaves the memory taken after an unload that was answered.
         on_card_share: part of the model that comes onto the card. first_use_mib: what `use` takes on top.
         header: what the weights say, None like an engine that cannot read them. calls: what was asked, in order.
+        usages: what each model is busy with. accounts: MiB on the card, as the engine says, of each model.
     """
 
     name = "fake"
     experimental = False
+    accounts_for_vram = True
     cache_types: tuple[str, ...] = ("f16", "q8_0")
 
     def __init__(self, card: FakeCard, needs_mib: Callable[[ModelSpec], float]) -> None:
@@ -77,6 +79,8 @@ class FakeEngine:
         self.gives_back, self.on_card_share = True, 1.0
         self.first_use_mib = 0.0
         self.header: Weights | None = None
+        self.usages: dict[str, Usage] = {}
+        self.accounts: dict[str, float] = {}
         self._pids = count(FIRST_PID)
 
     def health(self) -> str | None:
@@ -86,7 +90,10 @@ class FakeEngine:
         return self.header
 
     def residents(self) -> list[Running] | None:
-        return [Running(model, "loaded", (pid,), spec.context_tokens) for model, (pid, spec) in self.models.items()]
+        return [
+            Running(model, "loaded", (pid,), spec.context_tokens, vram_mib=self.accounts.get(model))
+            for model, (pid, spec) in self.models.items()
+        ]
 
     def load(
         self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget, watch: Watch = unwatched
@@ -120,7 +127,7 @@ class FakeEngine:
         return True
 
     def usage(self, loaded: Loaded, model: str) -> Usage | None:
-        return None
+        return self.usages.get(model)
 
     def unload(self, loaded: Loaded, model: str) -> bool:
         self.calls.append(("unload", model))

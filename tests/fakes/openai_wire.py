@@ -43,8 +43,20 @@ def says(*pieces: str, finish: str = "stop") -> Scene:
         for piece in pieces:
             exchange.send_chunk(_event(piece))
         exchange.send_chunk(_event(None, finish))
-        usage = {"prompt_tokens": 7, "completion_tokens": len(pieces), "total_tokens": 7 + len(pieces)}
-        exchange.send_chunk(_data({**_frame(), "choices": [], "usage": usage}) + "data: [DONE]\n\n")
+        exchange.send_chunk(_counted(len(pieces)))
+
+    return scene
+
+
+def thinks(*thoughts: str) -> Scene:
+    """A model that the cap cut off while it thought: it said nothing. As llama.cpp streams its thinking."""
+
+    def scene(_fake: FakeOpenAI, exchange: Exchange) -> None:
+        exchange.start_stream("text/event-stream")
+        for thought in thoughts:
+            exchange.send_chunk(_piece({"reasoning_content": thought}))
+        exchange.send_chunk(_event(None, "length"))
+        exchange.send_chunk(_counted(len(thoughts)))
 
     return scene
 
@@ -86,8 +98,17 @@ def _frame() -> dict[str, Any]:
 
 
 def _event(content: str | None, finish: str | None = None) -> str:
-    delta = {} if content is None else {"content": content}
+    return _piece({} if content is None else {"content": content}, finish)
+
+
+def _piece(delta: dict[str, Any], finish: str | None = None) -> str:
     return _data({**_frame(), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def _counted(tokens: int) -> str:
+    """The usage, and the end."""
+    usage = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
+    return _data({**_frame(), "choices": [], "usage": usage}) + "data: [DONE]\n\n"
 
 
 def _data(body: dict[str, Any]) -> str:

@@ -1,126 +1,29 @@
 """Sensors never raise, and what they cannot read is unknown with the reason, never zero (invariant 24)."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import psutil
 import pytest
 
-from governor.policy.facts import Reading
-from governor.sensors import cgroup, gpu, host
+from governor.sensors import cgroup, gpu, host, residents
+from governor.sensors.host import Host
+from governor.sensors.kernel_log import KernelLog
+from governor.settings import Home
+from tests.unit.readings import values
 
 GIB = 1024**3
 
 
-class FakeNvml:
-    """The five calls of pynvml that the sensor makes; a name in `broken` raises."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, *broken: str, cards: int = 1) -> None:
-        self.broken, self.cards, self.open = broken, cards, 0
-
-    def __getattr__(self, name: str) -> Any:
-        answers = {
-            "nvmlDeviceGetCount": self.cards,
-            "nvmlDeviceGetHandleByIndex": "card",
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=6 * GIB, free=2 * GIB),
-            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=37),
-            "nvmlInit": None,
-            "nvmlShutdown": None,
-        }
-
-        def call(*_: Any) -> Any:
-            if name in self.broken:
-                raise self.NVMLError("Not Supported")
-            self.open += {"nvmlInit": 1, "nvmlShutdown": -1}.get(name, 0)
-            return answers[name]
-
-        return call
-
-
-def values(readings: list[Reading]) -> dict[str, float | None]:
-    assert all(r.why for r in readings if r.value is None), "what is unknown says why"
-    return {r.name: r.value for r in readings}
-
-
-def test_a_card_says_its_memory_and_its_utilisation():
-    nvml = FakeNvml()
-    assert values(gpu.read(nvml)) == {"vram_total_mib": 6144, "vram_free_mib": 2048, "gpu_busy_percent": 37}
-    assert nvml.open == 0, "the library is closed again"
-
-
-@pytest.mark.parametrize(
-    "nvml",
-    [FakeNvml("nvmlInit"), FakeNvml("nvmlDeviceGetCount"), FakeNvml(cards=0), FakeNvml("nvmlDeviceGetHandleByIndex")],
-    ids=["no driver", "no answer", "no card", "no access"],
-)
-def test_a_machine_without_a_usable_card_is_unknown(nvml: FakeNvml):
-    assert set(values(gpu.read(nvml)).values()) == {None}
-    assert nvml.open == 0
-
-
-def test_a_card_that_hides_its_utilisation_still_says_its_memory():
-    assert values(gpu.read(FakeNvml("nvmlDeviceGetUtilizationRates"))) == {
-        "vram_total_mib": 6144,
-        "vram_free_mib": 2048,
-        "gpu_busy_percent": None,
-    }
-
-
-def test_a_card_that_shares_the_hosts_memory_says_none_of_its_own():
-    seen = values(gpu.read(FakeNvml("nvmlDeviceGetMemoryInfo")))
-    assert seen == {"vram_total_mib": None, "vram_free_mib": None, "gpu_busy_percent": 37}
-
-
-def test_a_library_that_does_not_close_spoils_no_reading():
-    assert values(gpu.read(FakeNvml("nvmlShutdown")))["vram_free_mib"] == 2048
-
-
-def test_this_machine_can_be_read():
-    readings = [*gpu.read(), *host.read()]
-    assert values(readings)["host_available_mib"]
+def test_this_machine_can_be_read(hotdesk_home: Home):
+    now = datetime.now(UTC)
+    readings = [*gpu.read(), *Host().read(time.monotonic()), KernelLog().read(now), *residents.read(now)]
+    seen = values(readings)
+    assert seen["host_available_mib"]
+    assert seen["disk_free_mib"]
+    assert seen["models_mib"] == 0
     assert host.cores() >= 1
     assert host.total_mib()
-
-
-def memory(total: float, available: float) -> Any:
-    return lambda: SimpleNamespace(total=total * GIB, available=available * GIB)
-
-
-def swap(total: float, percent: float = 0.0) -> Any:
-    return lambda: SimpleNamespace(total=total * GIB, percent=percent)
-
-
-def test_the_host_says_what_is_available():
-    seen = values(host.read(memory=memory(16, 4), swap=swap(2, 50), limits=cgroup.Limits))
-    assert seen == {"host_available_mib": 4096, "host_available_percent": 25, "swap_used_percent": 50}
-
-
-def test_no_swap_is_not_swap_that_is_empty():
-    assert values(host.read(memory=memory(16, 4), swap=swap(0), limits=cgroup.Limits))["swap_used_percent"] is None
-
-
-@pytest.mark.parametrize("error", [OSError("hidden"), KeyError("MemAvailable"), psutil.AccessDenied(), ValueError()])
-def test_a_host_that_cannot_be_read_is_unknown(error: Exception):
-    def broken() -> Any:
-        raise error
-
-    assert set(values(host.read(memory=broken, swap=broken, limits=cgroup.Limits)).values()) == {None}
-    assert host.total_mib(memory=broken, limits=cgroup.Limits) is None
-
-
-def test_in_a_container_its_limit_counts_and_not_the_machines_memory():
-    def limits() -> cgroup.Limits:
-        return cgroup.Limits(memory_mib=1024, available_mib=256, cores=1.5)
-
-    seen = values(host.read(memory=memory(64, 60), swap=swap(0), limits=limits))
-    assert seen["host_available_mib"] == 256
-    assert seen["host_available_percent"] == 25
-    assert host.total_mib(memory=memory(64, 60), limits=limits) == 1024
-    assert host.cores(limits=limits) == 1
 
 
 def group(folder: Path, **files: str) -> None:
@@ -135,12 +38,34 @@ def test_the_tightest_limit_on_the_way_to_the_root_counts(tmp_path: Path):
         tmp_path / "a",
         memory_max=str(2 * GIB),
         memory_current=str(GIB),
-        memory_stat=f"anon 5\ninactive_file {GIB // 2}",
+        memory_stat=f"anon 5\nfile {GIB}\ninactive_file {GIB // 2}",
         cpu_max="max 100000",
     )
     own = tmp_path / "own"
     own.write_text("0::/a/b\n")
     assert cgroup.read(root=tmp_path, own=own) == cgroup.Limits(memory_mib=2048, available_mib=1536, cores=0.5)
+    assert cgroup.own_group(root=tmp_path, own=own) == tmp_path / "a/b"
+
+
+@pytest.mark.parametrize(
+    ("stat", "available_mib"),
+    [
+        ("anon 1\nfile 5\nunevictable 7\nslab_unreclaimable 9", 64),
+        (f"inactive_file {GIB}", 1024 + 64),
+        (f"active_file {GIB}", 1024 + 64),  # weights that are mapped, files that were read twice
+        (f"slab_reclaimable {GIB // 2}\nslab {GIB}", 512 + 64),
+        (f"inactive_file {GIB // 4}\nactive_file {GIB}\nslab_reclaimable {GIB // 4}", 1536 + 64),
+        (f"active_file {9 * GIB}", 2048),  # told of another moment than what is in use
+        ("active_file much", 64),
+        (None, 64),
+    ],
+)
+def test_what_files_take_of_a_container_is_available_as_on_the_machine(
+    tmp_path: Path, stat: str | None, available_mib: float
+):
+    full = {"memory_max": str(2 * GIB), "memory_current": str(2 * GIB - GIB // 16)}
+    group(tmp_path, **full, **({} if stat is None else {"memory_stat": stat}))
+    assert cgroup.read(root=tmp_path, own=tmp_path / "own").available_mib == available_mib
 
 
 @pytest.mark.parametrize("own", ["0::/gone\n", "0::/../outside\n", "1:memory:/v1\n", "", None])
