@@ -117,6 +117,37 @@ def line(
 
 
 @app.command()
+def pause(
+    how_long: Annotated[
+        str | None, typer.Option("--for", help="Such as 90s, 30m, 2h, 1h30m (default: no end).")
+    ] = None,
+    evict: Annotated[bool, typer.Option("--evict", help="Take the line's models out of memory too.")] = False,
+    at_once: Annotated[bool, typer.Option("--now", help="End who sits there, too.")] = False,
+    name: Annotated[str | None, typer.Option("--line", help="A line, or all (default: the GPU's).")] = None,
+    why: Annotated[str | None, typer.Option(help="Told to whoever skips because of it.")] = None,
+) -> None:
+    """Keep agents off the GPU for a while; needs no server.
+
+    Whoever sits stands up in its own time; nobody sits down after.
+    """
+    from deployments.pause import Wishes, run_pause
+
+    for said in run_pause(Wishes(how_long, name, why, evict, at_once)):
+        print(said, flush=True)
+
+
+@app.command()
+def resume(
+    name: Annotated[str | None, typer.Option("--line", help="Only this line (default: every paused one).")] = None,
+) -> None:
+    """End a pause, whoever's it is."""
+    from deployments.pause import run_resume
+
+    for said in run_resume(name):
+        print(said, flush=True)
+
+
+@app.command()
 def residents(
     pin: Annotated[str | None, typer.Option(help="Keep this model in memory, whoever needs the room.")] = None,
     unpin: Annotated[str | None, typer.Option(help="Let it be evicted again.")] = None,

@@ -14,7 +14,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from governor.pause_rows import in_force
 from governor.policy.facts import Rung
+from governor.policy.pausing import Pause
 from governor.processes import Life, life
 from governor.rows import IN_LINE, LIVE
 from governor.settings import home
@@ -95,7 +97,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at one moment. `down` names what should run and does not, with the remedy."""
+    """Everything at one moment. `down` names what should run and does not, with the remedy; `pauses` are in force."""
 
     at: datetime
     home: str
@@ -108,6 +110,7 @@ class Snapshot:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     latest: tuple[Result, ...] = ()
     down: tuple[str, ...] = ()
+    pauses: tuple[Pause, ...] = ()
 
 
 def day_start(now: datetime) -> datetime:
@@ -140,6 +143,7 @@ def snapshot(*, now: datetime, since: datetime | None = None) -> Snapshot:
             counts=counts,
             latest=latest,
             down=_down(services),
+            pauses=tuple(in_force(session, now)),
         )
 
 

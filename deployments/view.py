@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.status import InMemory, Result, Sitting, Snapshot, Waiting, short_path
+from governor.policy.pausing import in_words
 
 STATE_STYLE = {"written": "green", "could_not": "yellow", "skipped": "cyan", "failed": "red", "running": "blue"}
 STATE_WORDS = {"written": "done", "could_not": "could-not", "skipped": "skipped", "failed": "failed"}
@@ -29,6 +30,7 @@ def render(look: Snapshot, *, title: str = "hotdesk", footer: str = "") -> Rende
     ]
     head = Text.assemble((title, "bold"), f"  {_headline(look)}")
     notes = [Text(note, style="bold red") for note in look.down]
+    notes += [_one_line(pause) for pause in _pauses(look)]
     end = [Text(footer, style="dim")] if footer else []
     return Group(head, *notes, *parts, *end)
 
@@ -37,6 +39,15 @@ def _headline(look: Snapshot) -> str:
     running = ", ".join(service.name for service in look.services if service.alive) or "nothing"
     clock = look.at.astimezone().strftime("%H:%M:%S")
     return f"{clock}  profile {look.profile or '-'}  governor: {look.rung}  running: {running}"
+
+
+def _pauses(look: Snapshot) -> list[str]:
+    """Each pause in one line, with who ends it."""
+    return [f"{in_words(pause, look.at)}; `hotdesk resume` ends that" for pause in look.pauses]
+
+
+def _one_line(text: str) -> Text:
+    return Text(text, style="bold yellow", no_wrap=True, overflow="ellipsis")
 
 
 def _rows(*widths: int | None) -> Table:
@@ -126,6 +137,10 @@ def events(before: Snapshot | None, look: Snapshot) -> list[str]:
             lines.append(_event(result))
     if before is not None and before.rung != look.rung:
         lines.append(f"governor: {before.rung} -> {look.rung}")
+    was_paused = {(pause.line, pause.by) for pause in before.pauses} if before else set()
+    now_paused = {(pause.line, pause.by) for pause in look.pauses}
+    lines += [in_words(pause, look.at) for pause in look.pauses if (pause.line, pause.by) not in was_paused]
+    lines += [f"the pause of the {line} line by the {by} is over" for line, by in sorted(was_paused - now_paused)]
     return lines
 
 
@@ -144,6 +159,7 @@ def _event(result: Result) -> str:
 def sentences(look: Snapshot) -> list[str]:
     """`hotdesk status` without a terminal: one fact per line."""
     lines = [f"state folder {look.home}", _headline(look), *(f"down: {note}" for note in look.down)]
+    lines += _pauses(look)
     for seat in look.desks:
         holder = f"{seat.agent} (pid {seat.pid}, {seat.seconds:.0f} s)" if seat.agent else "free"
         died = "" if seat.alive else "; its process died, the next in line takes over"

@@ -17,11 +17,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Update, select, update
 
-from governor.policy.ordering import Choice, place
-from governor.policy.turns import ASKING_SECONDS, Act, Me, SlotFact, next_step
+from governor.pause_rows import in_force_at
+from governor.policy.ordering import Choice
+from governor.policy.turns import ASKING_SECONDS
 from governor.processes import Identity
 from governor.rows import (
-    IDLE_SLOT,
     IN_LINE,
     LIVE,
     PRUNE_EVERY,
@@ -29,13 +29,11 @@ from governor.rows import (
     TICKET,
     AnyRow,
     Judge,
-    age_seconds,
     as_columns,
     change_slot,
     change_ticket,
     count_passed,
     empty_slot,
-    identity_of,
     in_line,
     is_dead,
     line_rules,
@@ -44,10 +42,10 @@ from governor.rows import (
     prune,
     read_slot,
     read_slots,
-    waiter_facts,
 )
 from governor.state.sessions import Store
 from governor.ticket import Errand, Grant, Place, View
+from governor.viewing import Seen, view_of
 
 
 @dataclass(frozen=True)
@@ -117,27 +115,8 @@ class Line:
         with self.store.look() as db:
             tickets = in_line(db, self.name)
             slots = [row for row in read_slots(db, self.name) if row.state != "free" or self.has(row.number)]
-            rules = line_rules(db, self.name)
-        dead = {row.id for row in tickets if row.id < ticket_id and is_dead(row, self.judge)}
-        last_model = next((row.last_model for row in slots if row.state == "free"), None)
-        times = {"now": now, "clock_s": clock_s, "trusted": ticket_id}
-        choice = pick(tickets, rules, self.judge, dead, last_model=last_model, **times)
-        waiters = waiter_facts(tickets, dead, **times)
-        me = Me(
-            ticket_id,
-            place(waiters, ticket_id),
-            rank=place([w for w in waiters if not w.asleep], ticket_id),
-            asleep=any(row.asleep for row in tickets if row.id == ticket_id),
-            next_age_seconds=next((w.age_seconds for w in waiters if choice and w.ticket_id == choice.ticket_id), 0.0),
-        )
-        step = next_step(me, [self._slot_fact(row, clock_s) for row in slots], choice)
-        busy = [row for row in slots if row.state != "free"]
-        holder = next((f"{row.agent} (pid {row.pid})" for row in busy), None)
-        before = [row for row in tickets if row.id < ticket_id and row.id not in dead][-1:]
-        near = (*busy, *before) if me.rank <= 2 else before  # each run that ends would wake the whole line
-        watch = tuple(owner for row in near if (owner := identity_of(row)) is not None)
-        quiet = me.rank <= 2 and all(row.state == "held" for row in busy)
-        return View(me.place, step, holder, watch if step.act in (Act.WAIT, Act.KILL) else (), quiet)
+            seen = Seen(tickets, slots, line_rules(db, self.name), in_force_at(db, self.name, now))
+        return view_of(ticket_id, seen, self.judge, now=now, clock_s=clock_s)
 
     def begin_asking(self, ticket_id: int, index: int, *, now: datetime, clock_s: float) -> bool:
         """Claim a free slot before Prefect is asked, so that a lost answer is known to be ours.
@@ -155,10 +134,15 @@ class Line:
             return True
 
     def grant(self, ticket_id: int, index: int, *, now: datetime, clock_s: float, **seat: Any) -> Grant | None:
-        """Sit down with `lease_id` for `budget_seconds`, under a new fence; None when the claim was lost."""
+        """Sit down with `lease_id` for `budget_seconds`, under a new fence.
+
+        None when the claim was lost, or the line was paused while the question was under way.
+        """
         with self.store.change("grant") as db:
             slot = read_slot(db, self.name, index)
             if slot is None or slot.state != "asking" or slot.ticket_id != ticket_id:
+                return None
+            if in_force_at(db, self.name, now):
                 return None
             return self.seat(db, slot, ticket_id, now=now, clock_s=clock_s, renewed_at=now, **seat)
 
@@ -235,7 +219,9 @@ class Line:
     def choose(
         self, db: Connection, slot: AnyRow, *, now: datetime, clock_s: float, trusted: int | None = None
     ) -> Chosen | None:
-        """Who is next at this slot, by the order in force, read in this transaction."""
+        """Who is next at this slot, by the order in force, read in this transaction; nobody in a paused line."""
+        if in_force_at(db, self.name, now):
+            return None
         rows = in_line(db, self.name)
         times = {"now": now, "clock_s": clock_s, "trusted": trusted}
         choice = pick(rows, line_rules(db, self.name), self.judge, set(), last_model=slot.last_model, **times)
@@ -289,10 +275,6 @@ class Line:
     def _held(self, grant: Grant) -> Update:
         mine = (SLOT.c.line == self.name, SLOT.c.index == grant.index)
         return update(SLOT).where(*mine, SLOT.c.state == "held", SLOT.c.fence == grant.fence)
-
-    def _slot_fact(self, row: AnyRow, clock_s: float) -> SlotFact:
-        dead = row.state not in IDLE_SLOT and is_dead(row, self.judge)
-        return SlotFact(row.number, row.state, row.ticket_id, dead, age_seconds(row, clock_s), row.budget_seconds)
 
 
 __all__ = ["Errand", "Grant", "Line", "Place", "View"]

@@ -1,4 +1,4 @@
-"""What the router may know: the profile, the lines, the residents and the rung, read from the database.
+"""What the router may know: the profile, the lines, pauses, the residents and the rung, read from the database.
 
 The decision itself is pure and stands in `policy.routing`.
 """
@@ -8,13 +8,15 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from governor.pause_rows import in_force
+from governor.policy.pausing import in_words
 from governor.policy.routing import RoutingFacts, RoutingRules
 from governor.profile import current_profile
 from governor.resident_rows import held
 from governor.rows import IDLE_SLOT, IN_LINE
+from governor.standing import current_rung
 from governor.state.models import Slot, Ticket
 from governor.state.sessions import reading
-from governor.tick import current_rung
 
 # Until a line has a history: seconds one seat took on the 2-core machine in a first round.
 FIRST_MEDIAN_SECONDS = 15.0
@@ -22,7 +24,7 @@ HISTORY = 50
 
 
 def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFacts:
-    """What the router may know: the profile, the lines, the residents, the governor's rung."""
+    """What the router may know: the profile, the lines and their pauses, the residents, the governor's rung."""
     profile = current_profile()
     lines = {spec.line for spec in profile.tiers.values()}
     with reading() as session:
@@ -33,6 +35,7 @@ def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFac
             select(Slot.line, func.count()).where(Slot.state.not_in(IDLE_SLOT)).group_by(Slot.line)
         ).all()
         inside = held(session, now=now)
+        pauses = in_force(session, now)
     waiting = dict.fromkeys(lines, 0)
     for name, count in (*rows, *seated):
         waiting[name] = waiting.get(name, 0) + count
@@ -43,6 +46,9 @@ def gather_facts(now: datetime, rules: RoutingRules | None = None) -> RoutingFac
         residents=tuple(inside),
         rung=current_rung(),
         rules=rules or RoutingRules(),
+        paused={
+            pause.line: in_words(pause, now) for pause in reversed(pauses)
+        },  # a person's counts before the governor's
         now=now,
     )
 

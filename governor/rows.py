@@ -29,6 +29,8 @@ IDLE_SLOT = ("free", "retired")
 # Tickets that ended stay for the record (median seat, status); older ones go, so the table stays bounded.
 KEEP_TICKETS = 5_000
 PRUNE_EVERY = 500
+# A clock that was read before the wait for the lock (30 s at most) is behind rows that were written meanwhile.
+LATE_CLOCK_SECONDS = 60.0
 # A row of SQLAlchemy is a tuple, whose `index` is a method: the column is read as `number`.
 SLOT_COLUMNS = [column.label("number") if column.name == "index" else column for column in SLOT.c]
 NOBODY: dict[str, Any] = dict.fromkeys(("boot_id", "pid_namespace", "pid", "start_ticks"))
@@ -205,8 +207,13 @@ def waiter_facts(
 
 
 def age_seconds(row: AnyRow, clock_s: float) -> float:
-    """Since the row's last change of state; what was written before this boot is old beyond any bound."""
-    return clock_s - row.since_s if row.since_s <= clock_s else math.inf
+    """Since the row's last change of state.
+
+    What was written after the caller read its clock, while it waited for the lock, is new; what was written before
+    this boot is old beyond any bound.
+    """
+    ahead_seconds = row.since_s - clock_s
+    return math.inf if ahead_seconds > LATE_CLOCK_SECONDS else max(0.0, -ahead_seconds)
 
 
 def is_dead(row: AnyRow, judge: Judge) -> bool:

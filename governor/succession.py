@@ -144,7 +144,7 @@ def reap(line: Line, index: int, *, now: datetime, clock_s: float) -> Passed:
             count_passed(db, slot.passed, -1)
         if slot.state in ("held", "revoked") and slot.lease_id is not None:
             return _pass(db, line, slot, now, clock_s)
-        return _to_release(db, line, slot, uuid, clock_s)
+        return to_release(db, line, slot, uuid, clock_s)
 
 
 def bury_waiters(line: Line, *, now: datetime) -> list[int]:
@@ -209,6 +209,16 @@ def revoke(line: Line, index: int, *, clock_s: float) -> Identity | None:
         return identity_of(slot)
 
 
+def revoke_now(line: Line, index: int, ticket_id: int, *, clock_s: float) -> bool:
+    """The seat of this ticket is void before its budget is over; whether it had one. Its owner stands up by itself."""
+    with line.store.change("revoke_now") as db:
+        slot = read_slot(db, line.name, index)
+        if slot is None or slot.state not in ("held", "asking") or slot.ticket_id != ticket_id:
+            return False
+        change_slot(db, line.name, index, state="revoked", fence=slot.fence + 1, since_s=clock_s)
+        return True
+
+
 def overdue(line: Line, index: int, *, clock_s: float) -> Identity | None:
     """A revoked holder that outlived its grace: whom to send SIGKILL. Changes nothing."""
     with line.store.look() as db:
@@ -253,17 +263,20 @@ def _pass(db: Connection, line: Line, slot: AnyRow, now: datetime, clock_s: floa
     wanted = slot.lease_id is not None and line.has(slot.number)
     chosen = line.choose(db, slot, now=now, clock_s=clock_s) if wanted else None
     if chosen is None:
-        return _to_release(db, line, slot, None, clock_s)
+        return to_release(db, line, slot, None, clock_s)
     owner = identity_of(chosen.row)
     assert owner is not None  # every ticket is taken by a process
     line.claim(db, slot, chosen.choice, "offered", owner, clock_s=clock_s)
     return Passed(ring=(chosen.row.id,))  # the one after it looks by itself within 0.25 s
 
 
-def _to_release(db: Connection, line: Line, slot: AnyRow, uuid: str | None, clock_s: float) -> Passed:
+def to_release(db: Connection, line: Line, slot: AnyRow, uuid: str | None, clock_s: float) -> Passed:
+    """Make the slot this process's to give back. `uuid`: of a ticket whose lease stands in no row yet."""
     again = slot.state == "releasing"
     fence = slot.fence + again  # whoever released before and wakes finishes nothing any more
     mine = {"state": "releasing", "fence": fence, "since_s": clock_s, **as_columns(line.me())}
+    if slot.state == "offered":  # its heir has gone, or waits again: no end of this slot ends that ticket
+        mine["ticket_id"] = None
     change_slot(db, line.name, slot.number, **mine)
     return Passed(release=Release(slot.number, fence, slot.lease_id, uuid, again, slot.renewed_at))
 

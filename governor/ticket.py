@@ -5,7 +5,8 @@ from datetime import datetime
 
 from governor.errors import LeftLine
 from governor.events import log_event
-from governor.policy.turns import Step
+from governor.policy.pausing import is_in_vain
+from governor.policy.turns import Act, Step
 from governor.processes import Identity
 
 
@@ -48,7 +49,8 @@ class View:
 
     `place` is 1 at the head and 0 when the ticket is not in line; `watch` are the processes whose end
     concerns it: the holders and the one before it. `quiet`: it is nearly its turn,
-    and nothing is changing hands just now: time to get ready.
+    and nothing is changing hands just now: time to get ready. `paused` says what closes the line ('' when it is
+    open) and `opens_in_seconds` for how long at least, as `policy.pausing` has it.
     """
 
     place: int
@@ -56,20 +58,38 @@ class View:
     holder: str | None
     watch: tuple[Identity, ...]
     quiet: bool = False
+    paused: str = ""
+    opens_in_seconds: float = 0.0
 
 
-def left_line(errand: Errand, mine: Place, waited_seconds: float, why: str, view: View | None) -> LeftLine:
-    """What a run says that left the line: how long it waited, at which place, and who held the desk."""
-    place, holder = (view.place, view.holder) if view else (0, None)
+# What a waiter goes by while the line cannot be read: it looks again in a moment.
+UNSEEN = View(0, Step(Act.WAIT, seconds=0.5), None, ())
+
+
+def why_leave(view: View, patience_left_seconds: float) -> str:
+    """Why a waiter leaves the line now; '' when it stays. An offer in hand is accepted first."""
+    if view.step.act is Act.GONE:
+        return "its ticket is no longer in line"
+    if view.step.act is Act.ACCEPT:
+        return ""
+    if patience_left_seconds <= 0:
+        return "its patience ran out" + (f", and {view.paused}" if view.paused else "")
+    return view.paused if is_in_vain(view.opens_in_seconds, patience_left_seconds) else ""
+
+
+def left_line(errand: Errand, mine: Place, waited_seconds: float, why: str, view: View) -> LeftLine:
+    """What a run says that left the line: how long it waited, at which place, why, and who held the desk."""
     log_event("left_line", ticket=mine.id, holder=errand.agent, tier=errand.line, seconds=waited_seconds, why=why)
+    resume = "`hotdesk resume` opens the line again; " if view.paused else ""
     return LeftLine(
-        f"{errand.agent} left the {errand.line} line after {waited_seconds:.0f} s at place {place}: {why};"
-        f" the desk was held by {holder or 'nobody'}.",
+        f"{errand.agent} left the {errand.line} line after {waited_seconds:.0f} s at place {view.place}: {why};"
+        f" the desk was held by {view.holder or 'nobody'}.",
         means="Nothing was lost; it runs again at its next time.",
-        remedy="`hotdesk status` shows the line.",
+        remedy=f"{resume}`hotdesk status` shows the line.",
         line=errand.line,
         ticket=mine.id,
         waited_seconds=waited_seconds,
-        place=place,
-        holder=holder,
+        place=view.place,
+        holder=view.holder,
+        paused=view.paused,
     )

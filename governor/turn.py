@@ -11,7 +11,7 @@ from typing import Any
 
 from governor import succession
 from governor.effects import Effects, Wait
-from governor.errors import LeftLine, ServerSilent, StateUnavailable
+from governor.errors import ServerSilent, StateUnavailable
 from governor.events import log_event
 from governor.failpoints import failpoint
 from governor.giving_back import TRY_AGAIN_SECONDS, insist, settle
@@ -22,7 +22,7 @@ from governor.policy.turns import Act, Step
 from governor.processes import Identity
 from governor.renewal import Renewal
 from governor.succession import Passed
-from governor.ticket import Errand, Grant, Place, View, left_line
+from governor.ticket import UNSEEN, Errand, Grant, Place, View, left_line, why_leave
 
 # After a refusal the slot is held by a flow outside the line, or by a lease about to run out.
 REFUSED_WAIT_SECONDS = 0.5
@@ -85,18 +85,15 @@ class Turn:
         """Wait for the turn and for Prefect's word, at most the errand's patience.
 
         Raises:
-            LeftLine: patience ran out. NotReady: the limit is not as it must be, or the server is gone.
+            LeftLine: patience ran out, or would before a pause ends. NotReady: limit or server not as they must be.
         """
         with self.effects.bell(self._mine().id) as bell:
             while self.grant is None:
                 view = self._look()
-                step = view.step if view else Step(Act.WAIT, seconds=TRY_AGAIN_SECONDS)
-                if step.act is Act.GONE:
-                    raise self._left("its ticket is no longer in line", view)
-                if step.act is not Act.ACCEPT and self.waited_seconds >= self.errand.patience_seconds:
-                    self._leave("its patience ran out")
-                    raise self._left("its patience ran out", view)
-                self._make(step, bell, view)
+                if why := why_leave(view, self.errand.patience_seconds - self.waited_seconds):
+                    self._leave(why)
+                    raise left_line(self.errand, self._mine(), self.waited_seconds, why, view)
+                self._make(view, bell)
         with suppress(StateUnavailable):  # a courtesy: the next head watches this process from now on
             self.effects.ring(self.line.first(2))
         return self.grant
@@ -139,25 +136,25 @@ class Turn:
         if interruption is not None:
             raise interruption
 
-    def _look(self) -> View | None:
+    def _look(self) -> View:
         try:
-            return self.line.look(self._mine().id, now=self.effects.now(), clock_s=self.effects.clock_s())
+            return self.line.look(self._mine().id, **self._times())
         except StateUnavailable as error:
             log_event("look_failed", level=logging.WARNING, tier=self.line.name, why=error.happened)
-            return None
+            return UNSEEN
 
-    def _make(self, step: Step, bell: Wait, view: View | None) -> None:
-        """Make one step, then wait for the next occasion."""
+    def _make(self, view: View, bell: Wait) -> None:
+        """Make the step, then wait for the next occasion."""
         try:
-            pause = self._act(step)
+            pause = self._act(view.step)
         except StateUnavailable as error:
-            log_event("step_failed", level=logging.WARNING, tier=self.line.name, act=step.act, why=error.happened)
+            log_event("step_failed", level=logging.WARNING, tier=self.line.name, act=view.step.act, why=error.happened)
             pause = TRY_AGAIN_SECONDS
-        if view is not None and view.quiet:
+        if view.quiet:
             self.limit.prepare()  # not while the desk changes hands: it would take the heir's processor
         if pause > 0 and self.grant is None:
             left = max(0.0, self.errand.patience_seconds - self.waited_seconds)
-            bell.wait(view.watch if view else (), min(pause, left))
+            bell.wait(view.watch, min(pause, left))
 
     def _act(self, step: Step) -> float:
         """Carry a step out; seconds to wait before the next look."""
@@ -295,6 +292,3 @@ class Turn:
     def _mine(self) -> Place:
         assert self.place is not None, "take a ticket first"
         return self.place
-
-    def _left(self, why: str, view: View | None) -> LeftLine:
-        return left_line(self.errand, self._mine(), self.waited_seconds, why, view)

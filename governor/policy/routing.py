@@ -4,6 +4,8 @@ import math
 import re
 from datetime import UTC, datetime
 
+from pydantic import Field
+
 from governor.policy.facts import Candidate, Fact, Held, Kind, ModelRequest, Profile, Quality, Refusal, Route, Rung
 
 # How vocabularies of small models cut a text: a digit, a mark or a line end is a token each, a word one
@@ -35,7 +37,8 @@ class RoutingRules(Fact):
 class RoutingFacts(Fact):
     """What the router may know.
 
-    `waiting` counts tickets in line and at the desk by line, `median_seconds` is how long one seat lasts.
+    `waiting` counts tickets in line and at the desk by line, `median_seconds` is how long one seat lasts. `paused`
+    says of each line in which nobody sits down just now why that is.
     """
 
     profile: Profile
@@ -44,6 +47,7 @@ class RoutingFacts(Fact):
     residents: tuple[Held, ...] = ()
     rung: Rung = Rung.NORMAL
     rules: RoutingRules = RoutingRules()
+    paused: dict[str, str] = Field(default_factory=dict)
     now: datetime
 
 
@@ -74,17 +78,13 @@ def expected_wait_seconds(line: str, facts: RoutingFacts) -> float:
 def choose(request: ModelRequest, facts: RoutingFacts) -> Route:
     """Tiers in order of preference; one that cannot serve the request in time is refused with the reason.
 
-    When no tier would be in time, the one that is late by least still does it, and says so.
+    When no tier would be in time, the one that is late by least still does it, and says so. A tier whose line is
+    paused is left out while another one can serve; else it waits there, within the agent's patience.
     """
-    needed = needed_tokens(request)
+    able, refusals = _able(request, facts)
     in_time: list[Candidate] = []
     late: list[tuple[float, Candidate]] = []
-    refusals: list[Refusal] = []
-    for tier in _preference(request, facts.rules):
-        refused = _refusal(tier, needed, facts)
-        if refused is not None:
-            refusals.append(Refusal(tier=tier, reason=refused))
-            continue
+    for tier in able:
         spec = facts.profile.tiers[tier]
         lateness = _late_by_seconds(request, spec.line, facts)
         candidate = Candidate(tier=tier, spec=spec, reason=_why(request, tier, spec.line, facts))
@@ -98,6 +98,22 @@ def choose(request: ModelRequest, facts: RoutingFacts) -> Route:
         in_time = [least.model_copy(update={"reason": f"{least.reason}, though it {_misses(lateness, request)}"})]
     refusals += [Refusal(tier=c.tier, reason=_misses(lateness, request)) for lateness, c in late]
     return Route(candidates=tuple(in_time), refusals=tuple(refusals))
+
+
+def _able(request: ModelRequest, facts: RoutingFacts) -> tuple[list[str], list[Refusal]]:
+    """The tiers that can serve the request here, in order of preference, and why the others cannot."""
+    needed, able, refusals = needed_tokens(request), [], []
+    for tier in _preference(request, facts.rules):
+        refused = _refusal(tier, needed, facts)
+        if refused is None:
+            able.append(tier)
+        else:
+            refusals.append(Refusal(tier=tier, reason=refused))
+    closed = {tier: facts.paused.get(facts.profile.tiers[tier].line, "") for tier in able}
+    if all(closed.values()):
+        return able, refusals
+    refusals += [Refusal(tier=tier, reason=why) for tier, why in closed.items() if why]
+    return [tier for tier in able if not closed[tier]], refusals
 
 
 def _refusal(tier: str, needed_tokens: int, facts: RoutingFacts) -> str | None:
@@ -144,4 +160,5 @@ def _why(request: ModelRequest, tier: str, line: str, facts: RoutingFacts) -> st
     here = any(h.model == spec.model and h.context_tokens == spec.context_tokens for h in facts.residents)
     wait = expected_wait_seconds(line, facts)
     ahead = facts.waiting.get(line, 0)
-    return f"{fit}; line {line}: {ahead} ahead, about {wait:.0f} s; {'resident' if here else 'to be loaded'}"
+    closed = f"; {facts.paused[line]}" if line in facts.paused else ""
+    return f"{fit}; line {line}: {ahead} ahead, about {wait:.0f} s; {'resident' if here else 'to be loaded'}{closed}"

@@ -26,10 +26,10 @@ def main() -> int:
             schedule.play()
         except Violation as broken:
             print("\n".join(schedule.world.log[-120:]))
-            print(schedule.plan)
+            print(schedule.plan, schedule.pausing.plans)
             print(broken)
             return 1
-        fates.update(process.fate for process in schedule.world.processes if process.name != "governor")
+        fates.update(process.fate for process in schedule.world.processes if process.is_agent)
         if chosen.seed is not None:
             print("\n".join(schedule.world.log))
     seconds = time.monotonic() - started

@@ -57,8 +57,8 @@ MUTATIONS = (
     Mutation(
         "a revocation bumps the fence",
         "governor/succession.py",
-        'state="revoked", fence=slot.fence + 1, since_s=clock_s',
-        "since_s=clock_s",
+        'state="revoked", fence=slot.fence + 1, since_s=clock_s)\n        return identity_of(slot)',
+        "since_s=clock_s)\n        return identity_of(slot)",
         unit("test_line"),
     ),
     Mutation(
@@ -157,6 +157,41 @@ MUTATIONS = (
         "governor/succession.py",
         "            change_ticket(db, row.id, OVER, lease_reclaimed=True)\n",
         "            pass\n",
+        unit("test_line"),
+    ),
+    Mutation(
+        "what was written while the lock was waited for is new",
+        "governor/rows.py",
+        "math.inf if ahead_seconds > LATE_CLOCK_SECONDS",
+        "math.inf if ahead_seconds > 0",
+        unit("test_line"),
+    ),
+    Mutation(
+        "nobody is next in a paused line",
+        "governor/line.py",
+        "        if in_force_at(db, self.name, now):\n            return None\n        rows",
+        "        rows",
+        schedules(),
+    ),
+    Mutation(
+        "an answer that comes after the pause is no seat",
+        "governor/line.py",
+        "            if in_force_at(db, self.name, now):\n                return None\n            return self.seat",
+        "            return self.seat",
+        schedules(),
+    ),
+    Mutation(
+        "a pause withdraws what is on offer",
+        "governor/pauses.py",
+        'for slot in read_slots(db, line.name) if slot.state == "offered"]',
+        'for slot in read_slots(db, line.name) if slot.state == "none"]',
+        schedules(),
+    ),
+    Mutation(
+        "the end of a slot whose offer was withdrawn ends no ticket",
+        "governor/succession.py",
+        'if slot.state == "offered":  # its heir',
+        "if False:  # its heir",
         unit("test_line"),
     ),
 )

@@ -15,12 +15,14 @@ from governor import succession
 from governor.errors import LeftLine, NotReady, StateUnavailable
 from governor.giving_back import reclaim, settle
 from governor.line import Errand, Line
+from governor.pause_rows import PAUSE
 from governor.policy.ordering import Order, OrderRules
 from governor.rows import OVER, SETTING, SLOT, TICKET, order_key
 from governor.state.models import Base
 from governor.state.sessions import Store, engine_for
 from governor.ticket import Grant
 from governor.turn import Turn
+from tests.simulation.pausing import Pausing
 from tests.simulation.server import Server, VirtualLimit
 from tests.simulation.world import Cancelled, Faults, Process, Violation, VirtualEffects, World
 
@@ -36,7 +38,7 @@ LONG_PATIENCE_SECONDS = 300.0
 MODELS = ("7b", "tiny")
 
 _engine = engine_for("sqlite://", poolclass=StaticPool, begin=False)
-Base.metadata.create_all(_engine, tables=[TICKET, SLOT, SETTING])
+Base.metadata.create_all(_engine, tables=[TICKET, SLOT, SETTING, PAUSE])
 
 
 # The one connection of the pool, for looks between transactions that cost next to nothing.
@@ -160,7 +162,7 @@ class Schedule:
         self.plan = plan_of(self.world)
         self.world.faults = self.plan.faults
         with _engine.begin() as db:
-            for table in (SLOT, TICKET, SETTING):
+            for table in (SLOT, TICKET, SETTING, PAUSE):
                 db.execute(delete(table))
             db.execute(insert(SETTING).values(key=order_key("gpu"), value=self.plan.rules.model_dump_json()))
         self.store = Store(_engine)
@@ -168,6 +170,7 @@ class Schedule:
         self.limit = VirtualLimit(self.world, self.server)
         self.effects = VirtualEffects(self.world)
         self.line = Line("gpu", self.store, self.world.judge, lambda: self.world.me().identity)
+        self.pausing = Pausing(self.world, self.line, self.limit, _driver, jumps=bool(self.plan.jumps), seed=seed)
         self.engine = Engine(self.world)
         self.turns: dict[Process, Turn] = {}
         self.claims: dict[int, tuple[Any, ...]] = {}
@@ -197,7 +200,7 @@ class Schedule:
 
     def _all_went_home(self) -> bool:
         world = self.world
-        agents = [process for process in world.processes if process.name != "governor"]
+        agents = [process for process in world.processes if process.is_agent]
         return len(agents) == self.plan.agents and not any(process.alive for process in agents)
 
     # -- who does what -----------------------------------------------------------------------------
@@ -218,6 +221,7 @@ class Schedule:
             world.later(dice.uniform(0, 5), lambda: self._jump(dice.choice((-3600.0, 3600.0))))
         for _ in range(self.plan.strangers):
             world.later(dice.uniform(0, 3), self._stranger)
+        self.pausing.set_out()
         if self.plan.governed:
             world.later(dice.uniform(0, 2), lambda: self._govern(rounds=20, pause_seconds=0.7))
 
@@ -250,9 +254,10 @@ class Schedule:
         try:
             self._sit(process, turn)
             process.fate = "served"
-        except LeftLine:
+        except LeftLine as error:
             process.fate = "skipped"
-            if self.plan.calm and not self.plan.remote and patience >= LONG_PATIENCE_SECONDS:
+            patient = patience >= LONG_PATIENCE_SECONDS and not self.pausing.was_in_vain(error, patience)
+            if self.plan.calm and not self.plan.remote and patient:
                 raise Violation(f"{process.name} waited in vain for {patience:.0f} s") from None
         except NotReady:
             process.fate = "not ready"
@@ -310,6 +315,7 @@ class Schedule:
     # -- what must hold ------------------------------------------------------------------------------
 
     def _observe(self, name: str, process: Process) -> None:
+        self.pausing.observe(name)
         if name == "hand_over.begin":
             self._nothing_renews_any_more(process)
         if name == "hand_over.done":
@@ -365,7 +371,8 @@ class Schedule:
         server takes up to 15 s to end a lease that may have run out."""
         if self.plan.jumps:
             return
-        waited_s = self.world.clock_s - max(self.handed_over_s, self.world.last_end_s, process.born_s)
+        began_s = max(self.handed_over_s, self.world.last_end_s, process.born_s, self.pausing.opened_s())
+        waited_s = self.world.clock_s - began_s
         if self.plan.calm and not self.plan.remote and self.plan.slots == 1 and waited_s > FREED_WITHIN_SECONDS:
             raise Violation(f"{process.name} sat down {waited_s:.2f} s after the desk was left")
 
@@ -392,7 +399,7 @@ class Schedule:
             raise Violation(f"{process.name} was robbed inside its budget")
 
     def _all_are_accounted_for(self) -> None:
-        lost = [p.name for p in self.world.processes if p.name != "governor" and (p.alive or p.fate == "running")]
+        lost = [p.name for p in self.world.processes if p.is_agent and (p.alive or p.fate == "running")]
         if lost:
             raise Violation(f"still waiting at the end: {', '.join(lost)}")
 

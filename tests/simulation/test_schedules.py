@@ -33,6 +33,7 @@ def test_schedules_differ_and_hold_every_kind_of_trouble():
         assert any(getattr(fault, name) for fault in faults), name
     for name in ("restarts", "jumps", "strangers", "overstay", "by_hand", "governed", "remote"):
         assert any(getattr(plan.plan, name) for plan in plans), name
+    assert any(plan.pausing.plans for plan in plans)
 
 
 @pytest.fixture(scope="module")

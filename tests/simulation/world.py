@@ -66,6 +66,11 @@ class Process:
     immune: bool = False
     threads: list[greenlet] = field(default_factory=list)
 
+    @property
+    def is_agent(self) -> bool:
+        """Not the governor, nor somebody who pauses the line."""
+        return self.name.startswith("agent")
+
 
 class World:
     """The hub. `run` drives everything to the end; `log` is the schedule as it went, for a failed seed."""

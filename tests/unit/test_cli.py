@@ -17,7 +17,7 @@ from governor.errors import BadInput
 from governor.policy.facts import Kind
 from governor.settings import Home
 
-COMMANDS = ("up", "tour", "down", "status", "doctor", "env", "ask", "bootstrap")
+COMMANDS = ("up", "tour", "down", "status", "doctor", "pause", "resume", "env", "ask", "bootstrap")
 HEAVY = ("prefect", "litellm", "sqlalchemy", "xllamacpp", "psutil", "rich.live")
 
 

@@ -12,10 +12,11 @@ from governor.line import Errand, Grant, Line, Place
 from governor.policy.ordering import Order, OrderRules
 from governor.policy.turns import OFFER_SECONDS, Act
 from governor.processes import Identity, Life, identify
-from governor.rows import KEEP_TICKETS, PRUNE_EVERY, order_key
+from governor.rows import KEEP_TICKETS, PRUNE_EVERY, order_key, read_slots
 from governor.settings import Home
 from governor.state.models import Slot, Ticket
 from governor.state.sessions import reading, remember, store, transaction
+from governor.succession import to_release
 
 NOW = datetime(2026, 11, 1, 7, 0, tzinfo=UTC)
 DEAD = replace(identify(), start_ticks=1)
@@ -149,6 +150,26 @@ def test_an_offer_that_goes_by_wakes_the_next_one_and_the_sleeper_keeps_its_plac
     succession.stir(desk.line, sleeper.id)
     desk.take()
     assert desk.rise(third, grant) == succession.Passed(ring=(sleeper.id,))
+
+
+def test_a_sleeper_with_nobody_behind_it_keeps_its_place_when_its_lease_is_given_back(desk: Clock):
+    holder, sleeper = desk.take(), desk.take()
+    desk.rise(holder, desk.sit(holder))
+    desk.s += OFFER_SECONDS + 0.01
+    desk.release(succession.pass_on(desk.line, 0, **desk.times))  # as the governor does
+    assert desk.see(sleeper).step.act is Act.STIR
+    succession.stir(desk.line, sleeper.id)
+    assert desk.see(sleeper).step.act is Act.ASK
+
+
+def test_a_sleeper_is_not_buried_with_the_one_that_died_over_its_lease(desk: Clock):
+    holder, sleeper = desk.take(), desk.take()
+    desk.rise(holder, desk.sit(holder))
+    desk.s += OFFER_SECONDS + 0.01
+    succession.pass_on(desk.line, 0, **desk.times)
+    own(Slot, ("gpu", 0), DEAD)
+    desk.release(succession.reap(desk.line, 0, **desk.times))
+    assert ticket(sleeper).state == "waiting"
 
 
 def test_an_offer_in_time_is_not_passed_on(desk: Clock):
@@ -513,6 +534,32 @@ def test_what_was_written_before_this_boot_is_old(desk: Clock):
     desk.s = 3.0
     assert desk.see(second).step.act is Act.ROUSE
     assert first.id < second.id
+
+
+def test_who_read_its_clock_before_others_were_done_robs_nobody(desk: Clock):
+    """A holder overstayed; before the lock is had, it is gone and its heir sits."""
+    holder, heir = desk.take(), desk.take()
+    grant = desk.sit(holder)
+    desk.s += 61
+    late_s = desk.s
+    desk.s += 0.002
+    desk.rise(holder, grant)
+    seat = desk.accept(heir)
+    assert seat is not None
+    assert succession.revoke(desk.line, 0, clock_s=late_s) is None
+    assert desk.line.is_current(seat)
+
+
+def test_of_two_who_see_a_dead_releaser_one_releases_whoever_read_its_clock_first(desk: Clock):
+    holder, _ = desk.take(), desk.take()
+    desk.sit(holder)
+    kill(holder)
+    desk.s += 1
+    late = desk.times
+    desk.s += 0.002
+    with desk.line.store.change("pause") as db:
+        to_release(db, desk.line, read_slots(db, "gpu")[0], None, desk.s)
+    assert succession.reap(desk.line, 0, **late) == succession.Passed()
 
 
 def test_tickets_of_many_processes_never_share_an_id(hotdesk_home: Home):

@@ -4,8 +4,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from governor import pauses
 from governor.policy.facts import Kind, ModelRequest, ModelSpec, Profile, Quality
 from governor.policy.routing import RoutingFacts, RoutingRules, choose, estimated_tokens
+from governor.routing import gather_facts
+from governor.settings import Home
 
 NOW = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
 
@@ -109,6 +112,45 @@ def test_a_model_larger_than_this_machine_allows_is_refused():
 def test_the_operators_rules_come_first(rules: RoutingRules, expected: list[str]):
     route = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), facts().model_copy(update={"rules": rules}))
     assert [c.tier for c in route.candidates] == expected
+
+
+@pytest.mark.parametrize(
+    ("paused", "prompt", "due_at", "expected"),
+    [
+        ({"gpu": "closed"}, "x", None, ["tiny"]),
+        ({"cpu": "closed"}, "x", None, ["heavy"]),
+        # nobody else can serve it: it waits there, or skips with that reason
+        ({"gpu": "closed", "cpu": "closed"}, "x", None, ["heavy", "tiny"]),
+        ({"gpu": "closed"}, "x" * 4000, None, ["heavy"]),
+        # one that would be late still serves, before one that nobody can sit down at
+        ({"gpu": "closed"}, "x", NOW + timedelta(seconds=5), ["tiny"]),
+        ({"gpu:1": "closed"}, "x", None, ["heavy", "tiny"]),
+    ],
+)
+def test_a_paused_line_is_left_out_while_another_tier_can_serve(
+    paused: dict[str, str], prompt: str, due_at: datetime | None, expected: list[str]
+):
+    known = facts().model_copy(update={"paused": paused})
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt=prompt, due_at=due_at), known)
+    assert [c.tier for c in route.candidates] == expected
+
+
+def test_a_tier_of_a_paused_line_is_refused_with_the_pauses_own_reason_or_served_with_it():
+    known = facts().model_copy(update={"paused": {"gpu": "the gpu line is paused"}})
+    [refusal] = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), known).refusals
+    assert (refusal.tier, refusal.reason) == ("heavy", "the gpu line is paused")
+    [candidate] = choose(ModelRequest(kind=Kind.WRITE, prompt="x" * 4000), known).candidates
+    assert candidate.reason.endswith("the gpu line is paused")
+
+
+def test_the_router_is_told_of_pauses_a_persons_first(hotdesk_home: Home):
+    now = datetime.now(UTC)
+    pauses.pause(["gpu"], by="governor", reason="vram is full", until=now + timedelta(minutes=15), now=now)
+    assert "by the governor: vram is full" in gather_facts(now).paused["gpu"]
+    pauses.pause(["gpu"], by="person", reason="a game", until=None, now=now)
+    assert "by a person" in gather_facts(now).paused["gpu"]
+    pauses.resume(["gpu"], by="person", now=now)
+    assert gather_facts(now).paused == {}
 
 
 # Counts of the shipped model's own tokenizer (POST /tokenize).

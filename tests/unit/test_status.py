@@ -8,6 +8,7 @@ import pytest
 
 from deployments.status import as_json, day_start, short_path, snapshot, with_server
 from deployments.view import sentences
+from governor import pauses
 from governor.processes import Identity, identify
 from governor.settings import Home
 from governor.state.models import AgentRun, Service, Slot, Ticket
@@ -176,8 +177,21 @@ def test_json_names_every_part_and_times_are_iso() -> None:
     add(run("digest/news", "written", minutes_ago=1))
     look = json.loads(as_json(snapshot(now=NOW, since=NOW - timedelta(hours=1))))
     parts = {"at", "home", "profile", "rung", "services", "desks", "waiting", "in_memory", "counts", "latest", "down"}
-    assert set(look) == parts
+    assert set(look) == parts | {"pauses"}
     assert datetime.fromisoformat(look["latest"][0]["at"]).tzinfo is not None
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_a_pause_is_one_line_while_it_is_in_force() -> None:
+    until = NOW + timedelta(hours=1)
+    pauses.pause(["gpu"], by="person", reason="a game", until=until, evict=True, now=NOW)
+    look = snapshot(now=NOW)
+    [said] = [line for line in sentences(look) if "paused" in line]
+    assert said.startswith("the gpu line is paused since 12:00 UTC until 13:00 UTC by a person: a game")
+    [told] = json.loads(as_json(look))["pauses"]
+    assert (told["line"], told["by"], told["reason"], told["evict"]) == ("gpu", "person", "a game", True)
+    assert datetime.fromisoformat(told["until"]) == until
+    assert snapshot(now=until).pauses == ()
 
 
 def test_configured_server_that_does_not_answer_is_named(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

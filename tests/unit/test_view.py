@@ -10,6 +10,7 @@ from rich.console import Console
 from deployments.screen import LiveScreen, Screen
 from deployments.status import InMemory, Result, Running, Sitting, Snapshot, Waiting
 from deployments.view import events, render
+from governor.policy.pausing import Pause
 from governor.settings import Home
 from governor.state.models import AgentRun
 from governor.state.sessions import transaction
@@ -40,6 +41,7 @@ def full() -> Snapshot:
             result("triage/mail", "skipped", message="left the [gpu] line\nafter 600 s"),
         ),
         down=("worker is down",),
+        pauses=(Pause("gpu", "person", NOW, None, "a game [not markup] that goes on for quite a while, as games do"),),
     )
 
 
@@ -61,6 +63,7 @@ def test_view_shows_every_part_at_80_columns() -> None:
         assert part in said
     assert "left the [gpu] line after 600 s" in said
     assert "worker is down" in said
+    assert "the gpu line is paused since 12:00 UTC" in said
 
 
 def test_view_fits_a_screen_of_40_lines() -> None:
