@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governor import drains
+from governor.actions.shrink_context import shrunk
 from governor.engines import engine
 from governor.engines.protocol import Loaded
 from governor.errors import DoesNotFit, HotdeskError
@@ -27,6 +28,7 @@ from governor.policy.facts import Footprint, ModelSpec
 from governor.policy.residency import Admission, Coming, Fitting, Space, admit
 from governor.profile import current_profile
 from governor.resident_rows import IN_MEMORY, claim_unload, close, held, in_use, is_own
+from governor.standing import standing
 from governor.state.residents import Resident
 from governor.state.sessions import recall, transaction
 from governor.unloading import BACK_SECONDS, sweep, unload, unload_all
@@ -38,6 +40,7 @@ ADMISSION_PAUSE_SECONDS = 0.05
 SETTLE_SECONDS = 0.5
 
 Wait = Callable[[float], bool]
+Check = Callable[[], None]
 Claimed = tuple[Resident, ModelSpec, Loaded]
 Find = Callable[[], Claimed | None]
 
@@ -58,12 +61,17 @@ def pause(seconds: float) -> bool:
     return False
 
 
-def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait, find: Find) -> Claimed:
+def may_go_on() -> None:
+    """The check of somebody whose seat nobody takes away."""
+
+
+def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait, find: Find, check: Check = may_go_on) -> Claimed:
     """The model in memory: found there, or brought in once there is room for it; its row is claimed.
 
     Args:
         wait: pauses for a moment while models in use drain, others load or leave; once it says False, a minute
             after the call is the end of it.
+        check: raises where nothing may be brought in any more; asked before, and all through a load.
         find: claims one that is there and serves; asked again after every wait.
 
     Raises:
@@ -72,15 +80,16 @@ def bring_in(spec: ModelSpec, ticket_id: int, wait: Wait, find: Find) -> Claimed
     found = find()
     if found is not None:
         return found
-    ways, deadline = fittings(spec), time.monotonic() + ADMISSION_SECONDS
+    ways, deadline = shrunk(fittings(spec), spec.memory, standing()), time.monotonic() + ADMISSION_SECONDS
     try:
         while True:
+            check()
             look = _reserve(spec, ways, ticket_id)
             if look.row is not None and look.fitting is not None:
                 shaped = {"context_tokens": look.fitting.context_tokens, "cache_type": look.fitting.cache_type}
                 as_loaded = spec.model_copy(update=shaped)
                 failpoint("memory.reserved")
-                return look.row, as_loaded, _load(as_loaded, look.row, look.fitting)
+                return look.row, as_loaded, _load(as_loaded, look.row, look.fitting, check)
             if look.leaving:
                 unload_all(look.leaving, look.why)
             elif not wait(ADMISSION_PAUSE_SECONDS) and time.monotonic() >= deadline:
@@ -200,7 +209,7 @@ def memory_budget_mib() -> float:
     return min(budget, float(override)) if override else budget
 
 
-def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
+def _load(spec: ModelSpec, row: Resident, fitting: Fitting, check: Check) -> Loaded:
     """Load under watch, measure, check; the engine's process is in the row before it may outlive this one."""
     started = time.monotonic()
     where = memory(spec.memory)
@@ -209,8 +218,13 @@ def _load(spec: ModelSpec, row: Resident, fitting: Fitting) -> Loaded:
         _record(row.id, loaded, time.monotonic() - started)
 
     watch = LoadWatch(where, fitting.footprint)
+
+    def watched(pids: Sequence[int]) -> None:
+        check()
+        watch(pids)
+
     try:
-        loaded = engine(spec.engine).load(spec, record=record, watch=watch)
+        loaded = engine(spec.engine).load(spec, record=record, watch=watched)
     except BaseException as error:
         watch.wait_until_gone(BACK_SECONDS)
         why = error.happened if isinstance(error, HotdeskError) else "it was interrupted"

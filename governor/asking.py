@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema
 
 from governor import inference
-from governor.desk import Seat, desk
+from governor.desk import Seat, any_seat_void, desk, lost_seat
 from governor.engines import engine
-from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NotReady, SeatLost
+from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NoRoute, NotReady, SeatLost
 from governor.events import log_event
 from governor.line import Errand
 from governor.policy.facts import Candidate, ModelRequest, Route
@@ -60,6 +60,7 @@ class Answer:
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    first_token_seconds: float = 0.0
 
 
 @dataclass
@@ -84,7 +85,8 @@ def ask_all(
     """Serve a batch at one seat; an answer that fails its checks is asked for once more.
 
     Raises:
-        LeftLine: patience ran out. DoesNotFit: no tier serves this here, with every refusal.
+        LeftLine: patience ran out. NoRoute: no tier ever serves this here, with every refusal.
+        DoesNotFit: one would, but there is no room for it now. SeatLost: twice in a row.
         NotReady, ModelFailed, BadInput: what the last candidate said.
     """
     if not asks:
@@ -158,9 +160,17 @@ def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float)
     started = time.monotonic()
     try:
         said = inference.complete(
-            ask.request, parameters, deadline_seconds=call_seconds(ask.request), temperature=temperature
+            ask.request,
+            parameters,
+            deadline_seconds=call_seconds(ask.request),
+            temperature=temperature,
+            unwanted=any_seat_void,
         )
+    except inference.Unwanted as error:
+        raise lost_seat(seat.turn) from error
     except (BadInput, ModelFailed) as error:
+        if isinstance(error, ModelFailed):
+            seat.check()  # an engine that was ended under a seat that is void: the seat is what was lost
         if isinstance(error, ModelFailed) and not error.data.get("retryable", True):
             raise
         seat.check()
@@ -178,6 +188,7 @@ def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float)
         tokens_in=said.tokens_in,
         tokens_out=said.tokens_out,
         seconds=said.seconds,
+        first_token_seconds=said.first_token_seconds,
     )
 
 
@@ -237,14 +248,15 @@ def _record(ask: Ask, answer: Answer, seat: Seat, errand: Errand, route: Route) 
                 tokens_out=answer.tokens_out,
                 line_seconds=seat.waited_seconds,
                 work_seconds=answer.seconds,
+                first_token_seconds=answer.first_token_seconds,
                 verdict="verified" if answer.verified else "; ".join(answer.problems)[:300],
             )
         )
 
 
-def _no_route(route: Route) -> DoesNotFit:
+def _no_route(route: Route) -> NoRoute:
     refusals = [f"{refusal.tier}: {refusal.reason}" for refusal in route.refusals]
-    return DoesNotFit(
+    return NoRoute(
         "No model on this machine can serve the request: " + "; ".join(refusals) + ".",
         means="Nothing was asked.",
         remedy="Shorten the input, or see `hotdesk doctor` for what this machine can run.",

@@ -17,7 +17,7 @@ from governor import residency, succession
 from governor.card import at_card
 from governor.effects import RealEffects
 from governor.engines.protocol import Loaded
-from governor.errors import BadInput, Nested, SeatLost
+from governor.errors import BadInput, Nested, SeatLost, StateUnavailable
 from governor.events import log_event
 from governor.giving_back import settle
 from governor.lease import PrefectLimit
@@ -27,6 +27,7 @@ from governor.policy.facts import ModelSpec
 from governor.policy.lines import may_nest
 from governor.presence import announce, judge
 from governor.profile import current_profile
+from governor.sentinel import STOP_SECONDS, Sentinel, watch_as
 from governor.settings import home
 from governor.state.sessions import store
 from governor.turn import MOST_INTERRUPTIONS, Turn
@@ -61,13 +62,7 @@ class Seat:
     def check(self) -> None:
         """Raise SeatLost unless this seat's fence is still current; call it before and after model calls."""
         if not self.turn.is_current():
-            raise SeatLost(
-                f"Seat {self.fence} at the {self.line} desk is not this agent's any more.",
-                means="What the model said under it is discarded.",
-                remedy="The agent queues again once; `hotdesk status` shows who holds the desk.",
-                line=self.line,
-                fence=self.fence,
-            )
+            raise lost_seat(self.turn)
 
 
 def desk(spec: ModelSpec, errand: Errand, *, budget_seconds: float = 600.0) -> "Desk":
@@ -131,12 +126,20 @@ class Desk:
         turn.start_renewing()
         waited = turn.waited_seconds
         _say("seated", turn, waited, fence=grant.fence)
+        self._guard(turn)
         wait = _wait_seated(turn, self._budget_seconds)
         self._inside.enter_context(_card(turn, wait))
-        here = self._inside.enter_context(residency.resident(self._spec, turn.ticket_id, wait=wait))
+        here = self._inside.enter_context(
+            residency.resident(self._spec, turn.ticket_id, wait=wait, check=seat_check(turn))
+        )
         seat = Seat(turn, grant, waited, self._spec, here.spec, here.loaded)
         self._token = _seats.set((*_seats.get(), seat))
         return seat
+
+    def _guard(self, turn: Turn) -> None:
+        """A sentinel beside the seat until it is over."""
+        beside = turn.effects.background(Sentinel(lambda: watch_as("sentinel")).run, "sentinel")
+        self._inside.callback(beside.stop, STOP_SECONDS)
 
     def _stand_up(self) -> None:
         """Leave the model, the card and the desk, however often that is interrupted."""
@@ -159,13 +162,49 @@ class Desk:
             raise interruption
 
 
+def is_void(turn: Turn) -> bool:
+    """Whether the seat is known to be lost; what cannot be read now is asked again at the next occasion."""
+    try:
+        return not turn.is_current()
+    except StateUnavailable:
+        return False
+
+
+def seat_check(turn: Turn) -> Callable[[], None]:
+    """What raises SeatLost once the seat is known to be lost."""
+
+    def check() -> None:
+        if is_void(turn):
+            raise lost_seat(turn)
+
+    return check
+
+
+def any_seat_void() -> bool:
+    """Whether this run has lost the seat it sits at, or one that it sits beside: what is asked under it is in vain."""
+    return any(is_void(seat.turn) for seat in _seats.get())
+
+
+def lost_seat(turn: Turn) -> SeatLost:
+    """The error of a seat whose fence is not current any more."""
+    fence = turn.grant.fence if turn.grant else 0
+    return SeatLost(
+        f"Seat {fence} at the {turn.line.name} desk is not this agent's any more.",
+        means="What the model said under it is discarded.",
+        remedy="The agent queues again once; `hotdesk status` shows who holds the desk.",
+        line=turn.line.name,
+        fence=fence,
+    )
+
+
 def _wait_seated(turn: Turn, budget_seconds: float) -> Callable[[float], bool]:
     """Waiting at the desk, for the card or for models in use, is not the seat's own time; patience bounds it."""
-    grant, counted_s = turn.grant, turn.effects.clock_s()
+    grant, counted_s, check = turn.grant, turn.effects.clock_s(), seat_check(turn)
 
     def wait(seconds: float) -> bool:
         nonlocal counted_s
         turn.effects.pause(seconds)
+        check()
         if grant is not None and turn.effects.clock_s() - counted_s > budget_seconds / 4:
             counted_s = turn.effects.clock_s()
             turn.line.start_budget(grant, clock_s=counted_s)

@@ -45,14 +45,19 @@ class Nested(BadInput):
 
 
 class LeftLine(HotdeskError):
-    """The agent waited as long as its patience allows and left the line.
+    """The agent waited as long as its patience allows, or would wait in vain, and left the line.
 
-    data: `line`, `ticket`, `waited_seconds`, `place` (1 is the head), `holder` (text or None).
+    data: `line`, `ticket`, `waited_seconds`, `place` (1 is the head), `holder` (text or None), `paused` (text, '' when
+    the line was open).
     """
 
 
 class DoesNotFit(HotdeskError):
     """No model that would serve the request fits this machine now. data: `refusals`."""
+
+
+class NoRoute(DoesNotFit):
+    """No model of this machine could ever serve the request, however empty its memory is. data: `refusals`."""
 
 
 class SeatLost(HotdeskError):

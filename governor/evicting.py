@@ -11,22 +11,22 @@ from typing import Protocol
 
 from sqlalchemy import select
 
+from governor.actions.unload import ROUNDING, named
+from governor.clearing import left_behind, send_away
 from governor.errors import HotdeskError
 from governor.events import log_event
 from governor.forecasting import next_uses
 from governor.memory import MEMORIES, memory
-from governor.policy.escalation import keep_alive_seconds
-from governor.policy.facts import Held
+from governor.policy.facts import Held, Rung
+from governor.policy.ladder import keep_alive_seconds
+from governor.policy.rules import Rules
 from governor.policy.watermarks import overstayed, past_mark
 from governor.profile import current_profile
 from governor.resident_rows import held
+from governor.standing import standing
 from governor.state.residents import Keeping
 from governor.state.sessions import reading
-from governor.tick import Rules, current_rung
 from governor.unloading import sweep, unload_idle
-
-# The last use is reckoned back from seconds of idleness; two uses within one second are the same to who looks.
-ROUNDING = timedelta(seconds=1)
 
 
 class Unload(Protocol):
@@ -44,6 +44,8 @@ def evict_idle(now: datetime, *, rules: Rules | None = None, unload: Unload = un
     """
     rules = rules or Rules()
     sweep(now=now, ask_engines=True, finish=not rules.dry_run)
+    for row, pause in [] if rules.dry_run else left_behind(now):
+        send_away(row, pause, now=now)
     return [said for name in MEMORIES for said in _evict_from(name, now, rules, unload)]
 
 
@@ -60,7 +62,8 @@ def _evict_from(name: str, now: datetime, rules: Rules, unload: Unload) -> Itera
         away = {model: max(0.0, (at - now).total_seconds()) for model, at in next_uses(session, now=now).items()}
         own = _own_keep_alives(session.scalars(select(Keeping)).all())
     normal = rules.keep_alive_seconds or current_profile().keep_alive_seconds
-    keep_alive = keep_alive_seconds(current_rung(), normal)
+    rung = Rung.TRIM if standing().at_least(Rung.TRIM, name) else Rung.NORMAL
+    keep_alive = keep_alive_seconds(rung, normal)
     told: list[Held] = []
     for leaving in overstayed(inside, keep_alive_seconds=keep_alive, own_seconds=own, next_use_seconds=away):
         told.append(next(h for h in inside if h.resident_id == leaving.resident_id))
@@ -84,7 +87,7 @@ def _own_keep_alives(keepings: Sequence[Keeping]) -> dict[str, float]:
 
 def _evict(model: Held, why: str, now: datetime, rules: Rules, unload: Unload) -> str:
     """Evict it, unless it was used since it was looked at: those before it may have taken seconds each."""
-    name = f"{model.model} at {model.context_tokens} tokens ({model.memory_mib:.0f} MiB)"
+    name = named(model)
     if rules.dry_run:
         return f"would evict {name}: {why}"
     last_use_seen = now - timedelta(seconds=model.idle_seconds)

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from sqlalchemy import select, update
 
 from governor import drains
-from governor.admission import Wait, bring_in, pause
+from governor.admission import Check, Wait, bring_in, may_go_on, pause
+from governor.clearing import send_away
 from governor.engines import engine
 from governor.engines.protocol import Loaded
 from governor.failpoints import failpoint
@@ -20,8 +21,10 @@ from governor.footprints import learn
 from governor.forecasting import saw_use
 from governor.measuring import by_processes, by_the_whole
 from governor.memory import memory
-from governor.policy.facts import ModelSpec
+from governor.pause_rows import evicting
+from governor.policy.facts import ModelSpec, Rung
 from governor.resident_rows import as_loaded, claim_unload, in_use
+from governor.standing import standing
 from governor.state.residents import Resident
 from governor.state.sessions import transaction
 from governor.unloading import unload
@@ -42,17 +45,18 @@ class Residence:
 
 
 @contextmanager
-def resident(spec: ModelSpec, ticket_id: int, *, wait: Wait = pause) -> Iterator[Residence]:
+def resident(spec: ModelSpec, ticket_id: int, *, wait: Wait = pause, check: Check = may_go_on) -> Iterator[Residence]:
     """Hold `spec` in memory for a seated ticket: found again if it is there, else admitted and loaded.
 
     Args:
-        wait: how long models in use are waited for, as `admission.bring_in` says.
+        wait: how long models in use are waited for, check: whether the seat still stands, as `admission.bring_in`
+            says.
 
     Raises:
         DoesNotFit: no room and nobody idle to evict. ModelFailed, NotReady, BadInput: from the engine.
     """
     saw_use(spec, now=datetime.now(UTC))
-    row, as_it_is, loaded = bring_in(spec, ticket_id, wait, lambda: _find(spec, ticket_id))
+    row, as_it_is, loaded = bring_in(spec, ticket_id, wait, lambda: _find(spec, ticket_id), check)
     try:
         yield Residence(as_it_is, loaded)
     finally:
@@ -80,14 +84,25 @@ def _find(spec: ModelSpec, ticket_id: int) -> tuple[Resident, ModelSpec, Loaded]
             return None
         row.claimed_by = ticket_id
     failpoint("memory.found")
-    loaded = as_loaded(row)
-    if engine(spec.engine).alive(loaded, spec.model) and _quiet(spec, loaded):
+    loaded, unwell = as_loaded(row), _is_unwell(row)
+    if not unwell and engine(spec.engine).alive(loaded, spec.model) and _quiet(spec, loaded):
         shaped = {"context_tokens": row.context_tokens, "cache_type": row.cache_type}
         return row, spec.model_copy(update=shaped), loaded
     with transaction() as session:
         claim_unload(session.get_one(Resident, row.id))
-    unload(row, "it did not answer, or was still busy with a request of somebody who is gone")
+    silent = "it did not answer, or was still busy with a request of somebody who is gone"
+    unload(row, "the governor found it unwell; it is loaded anew" if unwell else silent)
     return None
+
+
+def _is_unwell(row: Resident) -> bool:
+    """Whether the governor wants this very model out (slow, spilled, slack) and never found it idle: it is loaded anew.
+
+    Seats that follow each other at once leave no idle moment between them.
+    """
+    stands = standing()
+    named = stands.at_least(Rung.EVICT_IDLE, row.memory) and row.model in stands.causes.values()
+    return named and bool(row.loaded_at and stands.moved_at and row.loaded_at < stands.moved_at)
 
 
 def _serves(row: Resident, spec: ModelSpec) -> bool:
@@ -115,9 +130,12 @@ def _let_go(row_id: int, ticket_id: int) -> None:
         known = {"memory_mib": mib} if mib else {}
         mine = Resident.id == row_id, Resident.claimed_by == ticket_id
         session.execute(update(Resident).where(*mine).values(claimed_by=None, last_used_at=now, **known))
+        closed = evicting(session, row.line, now)
     failpoint("memory.measured")
     if mib:
         learn(row, mib, first=first, now=now)
+    if closed is not None:
+        send_away(row, closed, now=now)
 
 
 def _grown_mib(row: Resident, *, first: bool) -> float | None:

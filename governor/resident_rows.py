@@ -100,6 +100,7 @@ def _as_held(session: Session, row: Resident, now: datetime, pinned: bool) -> He
         load_seconds=row.load_seconds or 0.0,
         stuck=row.stuck_at is not None,
         frees_mib=_frees_mib(row),
+        settled=row.state == "resident",
     )
 
 

@@ -1,88 +1,80 @@
-"""One look of the governor: read, assess, plan, record. The flow `govern` calls this; evicting is `evicting`."""
+"""The governor's own looks, with every sensor, written down. The flow `govern` calls this every few minutes.
 
-from dataclasses import dataclass, field
-from datetime import datetime
+While something is bad, or not calm yet, it goes on looking for a while: a ladder that moved one rung in three minutes
+would be late. What one look does is `governing`; the sentinels beside the seats are `sentinel`.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from governor.admission import memory_budget_mib
 from governor.events import log_event
-from governor.policy.escalation import plan
-from governor.policy.facts import Level, Reading, Rung
-from governor.policy.pressure import Assessment, Mark, assess
-from governor.policy.watermarks import Hours
-from governor.resident_rows import held
-from governor.sensors import gpu, host
+from governor.governing import Watch
+from governor.looking import Senses, Sensors
+from governor.policy.pressure import Assessment
+from governor.policy.rules import Rules
+from governor.standing import keep_rules
 from governor.state.models import GovernorTick, Setting
 from governor.state.sessions import reading, recall, transaction
 from governor.unloading import sweep
 
-# Models past what they may take together (by measurement, after admission by estimate). VRAM: ComfyUI keeps
-# 400 MiB free on every card for the desktop; calm above that, trim below half of it. Host: earlyoom acts at
-# 10% available, we trim before that.
-DEFAULT_MARKS = (
-    Mark(reading="models_percent", high=100.0, low=95.0),
-    Mark(reading="vram_free_mib", high=200.0, low=400.0, rising_is_bad=False),
-    Mark(reading="host_available_percent", high=12.0, low=20.0, rising_is_bad=False),
-)
+SEEN_KEY = "assessment"
+# The flow comes every three minutes and is not to meet itself.
+WATCH_SECONDS = 100.0
+# Rates are told between two looks; costly figures (utilisation, energy, the engines' slots) need no more than this.
+COSTLY_EVERY_SECONDS = 1.0
+# Two weeks of looks: a megabyte.
+KEEP_LOOKS = timedelta(days=14)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What an operator may set: marks, keep-alive (None: the profile's), how full by day and by night, dry run."""
-
-    marks: tuple[Mark, ...] = DEFAULT_MARKS
-    keep_alive_seconds: float | None = None
-    hours: Hours = field(default_factory=Hours)
-    dry_run: bool = False
-
-
-def readings(now: datetime) -> list[Reading]:
-    """All sensors, and what our own models take of what they may."""
-    with reading() as session:
-        models_mib = sum(model.memory_mib for model in held(session, now=now))
-    budget_mib = memory_budget_mib()
-    share = 100 * models_mib / budget_mib if budget_mib > 0 else None
-    return [
-        *gpu.read(),
-        *host.read(),
-        Reading(name="models_mib", value=models_mib, unit="MiB"),
-        Reading(name="models_percent", value=share, unit="%", why="" if budget_mib > 0 else "models may take nothing"),
-    ]
-
-
-def tick(now: datetime, *, rules: Rules | None = None) -> GovernorTick:
-    """Look once, move at most one rung, record it. A dry run stays where it is and records what it would do."""
+def tick(
+    now: datetime, *, rules: Rules | None = None, senses: Senses | None = None, clock_s: float | None = None
+) -> GovernorTick:
+    """Look once with every sensor, move at most one rung, record it. A dry run moves nothing and says what it would."""
     rules = rules or Rules()
     sweep(now=now, ask_engines=True, finish=not rules.dry_run)
-    seen = readings(now)
-    assessment = assess(seen, rules.marks, _previous())
-    causes = tuple(name for name, level in assessment.levels.items() if level is Level.HIGH)
-    rung = current_rung()
-    step = plan(assessment.worst, rung, causes=causes)
-    stands = rung if rules.dry_run else step.rung
-    row = GovernorTick(
-        at=now,
-        rung=stands.value,
-        pressure=assessment.worst.value,
-        dry_run=rules.dry_run,
-        readings={r.name: (r.value if r.value is not None else f"unknown: {r.why}") for r in seen},
-        actions=[f"{'would move' if rules.dry_run else 'moved'} from {rung} to {step.rung}"] if step.changed else [],
-        reason=step.reason,
-    )
-    with transaction() as session:  # the rung, what it was decided from and the record: all or nothing
-        session.merge(Setting(key="rung", value=stands.value))
-        session.merge(Setting(key="assessment", value=assessment.model_dump_json()))
-        session.add(row)
-    log_event("governed", tier=stands.value, pressure=assessment.worst.value, why=step.reason)
+    watch = Watch("govern", senses or Sensors(), rules=rules, seen=last_seen())
+    row = watch.look(now=now, clock_s=time.monotonic() if clock_s is None else clock_s, costly=True)
+    _record(row, watch.seen)
+    log_event("governed", tier=row.rung, pressure=row.pressure, why=row.reason)
     return row
 
 
-def current_rung() -> Rung:
-    """The rung of this state folder; one that this release does not know counts as normal."""
-    stored = recall("rung", Rung.NORMAL.value)
-    return Rung(stored) if stored in set(Rung) else Rung.NORMAL
+def govern_for(
+    seconds: float,
+    *,
+    rules: Rules,
+    senses: Senses | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock_s: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> list[GovernorTick]:
+    """Look twice, and on until all is calm or `seconds` are over; the looks that were written down, the last one last.
+
+    Written down are the first, the last, and those that moved or did something.
+    """
+    keep_rules(rules)
+    sweep(now=now(), ask_engines=True, finish=not rules.dry_run)
+    watch = Watch("govern", senses or Sensors(), rules=rules, seen=last_seen())
+    began_s = costly_s = clock_s()
+    rows = [watch.look(now=now(), clock_s=began_s, costly=True)]
+    _record(rows[0], watch.seen)
+    pause(COSTLY_EVERY_SECONDS)
+    while True:
+        costly = clock_s() - costly_s >= COSTLY_EVERY_SECONDS
+        costly_s = clock_s() if costly else costly_s
+        row = watch.look(now=now(), clock_s=clock_s(), costly=costly)
+        over = _is_over(watch, row) or clock_s() - began_s >= seconds
+        if (row.actions and not rules.dry_run) or (over and costly):
+            rows.append(row)
+            _record(row, watch.seen)
+        if over and costly:
+            log_event("governed", tier=row.rung, pressure=row.pressure, why=row.reason, looks=len(rows))
+            return rows
+        pause(min(watch.look_again_seconds, COSTLY_EVERY_SECONDS))
 
 
 def last_tick() -> GovernorTick | None:
@@ -91,9 +83,27 @@ def last_tick() -> GovernorTick | None:
         return session.scalars(select(GovernorTick).order_by(GovernorTick.id.desc()).limit(1)).first()
 
 
-def _previous() -> Assessment:
+def record_look(row: GovernorTick) -> None:
+    """Write a look down."""
+    with transaction() as session:
+        session.add(row)
+
+
+def _is_over(watch: Watch, row: GovernorTick) -> bool:
+    return watch.settled and row.rung == "normal"
+
+
+def _record(row: GovernorTick, seen: Assessment) -> None:
+    """The look and what it saw, all or nothing; the oldest go."""
+    with transaction() as session:
+        session.merge(Setting(key=SEEN_KEY, value=seen.model_dump_json()))
+        session.add(row)
+        session.execute(delete(GovernorTick).where(GovernorTick.at < row.at - KEEP_LOOKS))
+
+
+def last_seen() -> Assessment:
     """What the last look left; nothing when it was written by a release that counted otherwise."""
     try:
-        return Assessment.model_validate_json(recall("assessment") or "{}")
+        return Assessment.model_validate_json(recall(SEEN_KEY) or "{}")
     except ValidationError:
         return Assessment()

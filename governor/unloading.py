@@ -71,7 +71,7 @@ def unload(row: Resident, reason: str) -> bool:
     seconds = time.monotonic() - started
     failpoint("memory.told")
     if back:
-        close(row, reason, now=datetime.now(UTC))
+        _close_surely(row, reason)
         log_event("evicted", tier=row.line, seconds=seconds, model=row.model, mib=row.memory_mib, why=reason)
     else:
         _disown(row, stuck_at=datetime.now(UTC))
@@ -85,6 +85,27 @@ def unload(row: Resident, reason: str) -> bool:
             why=reason,
         )
     return back
+
+
+# Rows of this process whose model is gone while the database would not take that down.
+_unclosed: dict[int, tuple[Resident, str]] = {}
+
+
+def _close_surely(row: Resident, reason: str) -> None:
+    """Close it; where the database is locked or full, remember it: its unloader lives, so nobody else would."""
+    _unclosed[row.id] = (row, reason)
+    close_late()
+
+
+def close_late() -> None:
+    """Close what could not be closed before.
+
+    Raises:
+        SQLAlchemyError: it still cannot; it stays remembered.
+    """
+    for row, reason in list(_unclosed.values()):
+        close(row, reason, now=datetime.now(UTC))
+        _unclosed.pop(row.id, None)
 
 
 def unload_all(rows: Sequence[Resident], reason: str) -> None:
@@ -107,6 +128,7 @@ def sweep(*, now: datetime, ask_engines: bool = False, finish: bool = True) -> i
         ask_engines: also ask the servers that are not ours what they still have; they unload by rules of their own.
         finish: False to tell no engine anything.
     """
+    close_late()
     closed = _close_ended(now) + (_close_unlisted(now) if ask_engines else 0)
     left = _claim_left_behind(now) if finish else []
     return closed + sum(unload(row, "left half done by a process that died") for row in left)

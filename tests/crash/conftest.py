@@ -11,22 +11,21 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from deployments.environment import SERVER
-from deployments.server import ensure_server
 from deployments.services import stop_service
 from governor.settings import Home, prepare_home
-from tests.conftest import at_home, free_port, talking_to
+from tests.conftest import at_home, talking_to
 from tests.crash.stage import Stage
 
 Stages = Callable[[str], Stage]
 
 
 @pytest.fixture(scope="session")
-def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def quiet_server(tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[Home], None]) -> Iterator[Home]:
     """A Prefect server without deployments, in a state folder of its own."""
     where = Home(tmp_path_factory.mktemp("quiet") / "home")
     with at_home(where):
         prepare_home()
-        ensure_server(where, free_port())
+        start_server(where)
     try:
         yield where
     finally:

@@ -23,15 +23,16 @@ from tests.crash.stage import Stage
 SOURCES = sorted(Path(governor.__file__).parent.rglob("*.py"))
 STEPS = ("begin", "commit", "done")
 ROUNDS = 20
-# Those of residency have their scenes in `test_memory_failpoints`.
-MEMORY = "memory."
+# Those of residency have their scenes in `test_memory_failpoints`, those of the governor in `test_governor_failpoints`.
+ELSEWHERE = ("memory.", "governor.", "pause.", "resume.", "revoke_now.")
 
 
 def failpoints_in_the_source() -> list[str]:
     text = "\n".join(path.read_text() for path in SOURCES)
     changes = re.findall(r"\.change\(\s*\"([a-z_]+)\"", text)
-    named = {name for name in re.findall(r"\bfailpoint\(\s*\"([a-z_.]+)\"", text) if not name.startswith(MEMORY)}
-    return sorted({f"{change}.{step}" for change in changes for step in STEPS} | named)
+    named = set(re.findall(r"\bfailpoint\(\s*\"([a-z_.]+)\"", text))
+    names = {f"{change}.{step}" for change in changes for step in STEPS} | named
+    return sorted(name for name in names if not name.startswith(ELSEWHERE))
 
 
 def newcomer(stage: Stage, point: str) -> None:

@@ -29,6 +29,7 @@ class FakeTurn:
 
     def __init__(self, line: str) -> None:
         self.line, self.current, self.is_mine = FakeLine(line), True, True
+        self.grant = Grant(0, 7, "lease")
 
     def is_current(self) -> bool:
         return self.current

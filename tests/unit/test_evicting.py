@@ -14,12 +14,15 @@ from flows.evict import look_ahead
 from governor import memory
 from governor.errors import ModelFailed, NotReady
 from governor.evicting import evict_idle
+from governor.policy.facts import Rung
+from governor.policy.ladder import Standing
+from governor.policy.rules import Rules
 from governor.policy.watermarks import Hours, Marks
 from governor.processes import identify
 from governor.settings import Home
+from governor.standing import keep
 from governor.state.residents import ExpectedUse, Keeping, Resident
-from governor.state.sessions import reading, remember, transaction
-from governor.tick import Rules
+from governor.state.sessions import reading, transaction
 from governor.unloading import unload_idle
 from tests.fakes.card import fake_card
 
@@ -103,7 +106,8 @@ def test_the_idle_leave_and_the_recently_used_stay(ram: FakeMemory):
 
 def test_on_the_rung_trim_they_leave_sooner(ram: FakeMemory):
     resident("fresh", 100)
-    remember("rung", "trim")
+    with transaction() as session:
+        keep(session, Standing(rung=Rung.TRIM, reached={"ram": Rung.TRIM}))
     unload = FakeUnload(ram)
     evict_idle(NOW, rules=KEEP, unload=unload)
     assert len(unload.asked) == 1

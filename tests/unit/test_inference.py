@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from governor import inference
 from governor.errors import BadInput, ModelFailed
 from governor.policy.facts import ModelRequest
-from tests.fakes.openai_wire import BUSY, OVERFLOW, WRONG_KEY, FakeOpenAI, begins_and_hangs, drops, says
+from tests.fakes.openai_wire import BUSY, OVERFLOW, WRONG_KEY, FakeOpenAI, begins_and_hangs, drops, says, thinks
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}
 
@@ -36,6 +37,18 @@ def test_the_pieces_of_a_stream_become_one_completion():
     assert [message["role"] for message in fake.bodies[0]["messages"]] == ["system", "user"]
     assert fake.bodies[0]["max_tokens"] == 3
     assert fake.bodies[0]["stream"] is True
+
+
+def test_the_first_token_is_that_of_a_thought_which_is_counted_and_not_said():
+    with FakeOpenAI(thinks("Let ", "me ", "see")) as fake:
+        said = ask(fake)
+    assert (said.text, said.finish_reason, said.tokens_out) == ("", "length", 3)
+    assert 0 < said.first_token_seconds <= said.seconds
+
+
+def test_an_answer_without_a_word_or_a_thought_has_no_first_token():
+    with FakeOpenAI(thinks()) as fake:
+        assert ask(fake).first_token_seconds == 0
 
 
 def test_choices_go_out_as_a_grammar_with_room_for_the_longest_label():
@@ -110,6 +123,17 @@ def test_past_the_deadline_the_stream_is_closed_so_that_the_engine_stops():
         assert time.monotonic() - started < 3
         assert fake.client_left.wait(3)
     assert caught.value.data["retryable"] is True
+
+
+def test_an_answer_that_nobody_wants_any_more_ends_at_once_and_the_engine_stops():
+    unwanted = threading.Event()
+    with FakeOpenAI(begins_and_hangs) as fake:
+        threading.Timer(0.2, unwanted.set).start()
+        started = time.monotonic()
+        with pytest.raises(inference.Unwanted):
+            inference.complete(request(), fake.parameters, deadline_seconds=20, unwanted=unwanted.is_set)
+        assert time.monotonic() - started < 3
+        assert fake.client_left.wait(3)
 
 
 def test_an_engine_that_is_gone_is_not_worth_asking_again():
