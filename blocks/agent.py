@@ -31,7 +31,7 @@ from prefect.states import Completed
 from blocks.router import current_router
 from blocks.writing import write_output
 from governor.asking import Answer, Ask
-from governor.errors import LeftLine
+from governor.errors import DoesNotFit, HotdeskError, LeftLine, NoRoute, SeatLost
 from governor.events import log_event
 from governor.processes import identify
 from governor.profile import current_profile
@@ -110,7 +110,7 @@ class Run:
         self._end("could_not", str(error), output_path=str(path) if path else None)
         self.state = Completed(name="CouldNot", message=str(error))
 
-    def skipped(self, error: LeftLine) -> None:
+    def skipped(self, error: HotdeskError) -> None:
         """End as Skipped, with when it runs again."""
         after = _next_run()
         again = f" Its next run: {after:%Y-%m-%d %H:%M} UTC." if after else ""
@@ -132,7 +132,10 @@ def agent(*, patience_seconds: float | None = None, due_at: datetime | None = No
     run = _begin(tags, patience_seconds, due_at)
     try:
         yield run
-    except LeftLine as error:
+    except NoRoute as error:
+        run._end("failed", error.happened)
+        raise
+    except (LeftLine, DoesNotFit, SeatLost) as error:  # not now: the machine has no place for it, through no fault
         run.skipped(error)
     except CouldNot as error:
         run.could_not(error)

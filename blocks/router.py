@@ -50,7 +50,7 @@ class ModelRouter(Block):
             due_at: when the answers are needed; a request's own due time goes first.
 
         Raises:
-            LeftLine: patience ran out. DoesNotFit: no tier serves this here, with every refusal.
+            LeftLine, DoesNotFit, SeatLost: not now. NoRoute: never here, with every refusal.
             NotReady, ModelFailed, BadInput: what the last candidate said.
         """
         batch = [replace(ask, request=self._asked_for(ask.request, due_at)) for ask in asks]

@@ -16,12 +16,12 @@ from governor.evicting import evict_idle, used_percent
 from governor.forecasting import next_uses, trust_in_words
 from governor.memory import MEMORIES
 from governor.policy.facts import Held
+from governor.policy.rules import Rules
 from governor.profile import current_profile
 from governor.resident_rows import IN_MEMORY, held
 from governor.settings import prepare_home
 from governor.state.residents import Keeping, LearnedFootprint, Resident
 from governor.state.sessions import reading, transaction
-from governor.tick import Rules
 from governor.unloading import unload_idle
 
 USUAL = "usual"
@@ -167,8 +167,7 @@ def _evictions(wishes: Wishes, leaving: Sequence[Resident], now: datetime, rules
 
 
 def _dry(rules: Rules | None) -> Rules:
-    known = rules or Rules()
-    return Rules(known.marks, known.keep_alive_seconds, known.hours, dry_run=True)
+    return (rules or Rules()).model_copy(update={"dry_run": True})
 
 
 def _evict(row: Resident, *, dry_run: bool) -> str:

@@ -14,18 +14,22 @@ from sqlalchemy import func, select
 
 from deployments.screen import Screen
 from deployments.tour_hold import Held, holding
-from governor import line, tick
+from governor import line
 from governor.desk import desk
 from governor.errors import HotdeskError, LeftLine, NotReady
 from governor.footprints import fittings
 from governor.policy.facts import ModelSpec, Rung
+from governor.policy.ladder import Cooldown
 from governor.policy.pressure import PERSISTENCE, Mark
+from governor.policy.rules import Rules
 from governor.processes import Identity, Life, life
 from governor.profile import current_profile
 from governor.resident_rows import engines_in_memory
+from governor.standing import RUNG_KEY, STANDING_KEY, current_rung
 from governor.state.models import Slot, Ticket
 from governor.state.residents import Resident
 from governor.state.sessions import reading, recall, remember
+from governor.tick import SEEN_KEY, tick
 from governor.unloading import unload_idle
 
 BUDGET_KEY, SAVED_KEY = "memory_budget_mib", "tour_saved_budget"
@@ -33,8 +37,14 @@ BUDGET_KEY, SAVED_KEY = "memory_budget_mib", "tour_saved_budget"
 SMALL_CONTEXT, OTHER_CONTEXT = 512, 1024
 # Room for one model as it is expected, and a fifth: the second cannot come in beside the first.
 BUDGET_IN_MODELS = 1.2
-# More memory than there is would have to be free: any real reading counts as pressure.
-ALWAYS_EXCEEDED = Mark(reading="host_available_percent", high=101.0, low=102.0, rising_is_bad=False)
+# More memory than there is would have to be free: any real reading counts as pressure. Less than none: as calm.
+# Neither leads beyond the first rung, which touches nothing that is in memory.
+ALWAYS_EXCEEDED = Mark(
+    reading="host_available_percent", high=101.0, low=102.0, rising_is_bad=False, memory="ram", most=Rung.TRIM
+)
+NEVER_EXCEEDED = ALWAYS_EXCEEDED.model_copy(update={"high": -2.0, "low": -1.0})
+# The audience does not wait: every look may move.
+AT_ONCE = Cooldown(up_seconds=0, down_seconds=0)
 PATIENCE_SECONDS = 60.0
 SHORT_PATIENCE_SECONDS = 2.0
 AGENT = "tour"
@@ -146,24 +156,30 @@ def full_desk(spec: ModelSpec, agent: str) -> Iterator[Held]:
 
 
 def act_rung(screen: Screen) -> str:
-    """Marks that the real readings exceed lead one rung up; the usual ones lead back."""
-    if tick.current_rung() is not Rung.NORMAL:
+    """Marks that the real readings exceed lead one rung up; marks that they do not lead back."""
+    if current_rung() is not Rung.NORMAL:
         raise NotReady("The governor is on a higher rung already.", remedy="Run `hotdesk tour` again when it is calm.")
-    before = recall("assessment")
-    try:
-        climbed = [_look(screen, tick.Rules(marks=(ALWAYS_EXCEEDED,))) for _ in range(PERSISTENCE)][-1]
-    except BaseException:
-        remember("rung", Rung.NORMAL.value)
-        raise
-    finally:
-        remember("assessment", before)
-    back = _look(screen, tick.Rules())
+    with _ladder_put_back():
+        climbed = [_look(screen, ALWAYS_EXCEEDED) for _ in range(PERSISTENCE)][-1]
+        back = _look(screen, NEVER_EXCEEDED)
     return f"normal -> {climbed} -> {back}; two looks to climb, one to come back"
 
 
-def _look(screen: Screen, rules: tick.Rules) -> str:
-    row = tick.tick(datetime.now(UTC), rules=rules)
-    value = row.readings.get(ALWAYS_EXCEEDED.reading)
+@contextmanager
+def _ladder_put_back() -> Iterator[None]:
+    """Where the ladder stood and what the governor saw, as they were; a rung beyond the act's own is real and stays."""
+    before = {key: recall(key) for key in (STANDING_KEY, RUNG_KEY, SEEN_KEY)}
+    try:
+        yield
+    finally:
+        if current_rung() in (Rung.NORMAL, Rung.TRIM):
+            for key, value in before.items():
+                remember(key, value)
+
+
+def _look(screen: Screen, mark: Mark) -> str:
+    row = tick(datetime.now(UTC), rules=Rules(marks=(mark,), cooldown=AT_ONCE))
+    value = row.readings.get(mark.reading)
     read = f"{value:.0f}%" if isinstance(value, float) else str(value)
     screen.say(f"  host memory available {read}: rung {row.rung}, {row.reason}")
     screen.show()

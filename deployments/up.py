@@ -68,11 +68,18 @@ def _run(plan: Plan, where: Home, show: Screen) -> int:
 
     ground = prepare_ground(where, show, port=plan.port)
     names = start_workforce(where, show, ground.profile, port=plan.port)
+    from deployments.guarding import guarding
+
+    with guarding(where):
+        return _work(plan, where, show, names, f"UI: {ground.server.ui_url}   outputs: {where.out}   Ctrl-C stops")
+
+
+def _work(plan: Plan, where: Home, show: Screen, names: frozenset[str], footer: str) -> int:
+    """The first round where it is due, then the live view."""
     from deployments import first_round
     from deployments.tour import restore_budget
 
     restore_budget()  # a tour that was killed may have left its small one
-    footer = f"UI: {ground.server.ui_url}   outputs: {where.out}   Ctrl-C stops"
     code = 0
     if plan.once or plan.again or first_round.is_due():
         with show.live(footer):

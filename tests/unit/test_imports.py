@@ -72,13 +72,14 @@ def test_heavy_imports_stay_at_their_edge(heavy: str):
     assert users <= EDGES[heavy]
 
 
-def test_the_governor_knows_prefect_only_as_the_keeper_of_leases_and_of_the_schedule():
+def test_the_governor_knows_prefect_only_as_the_keeper_of_leases_of_the_schedule_and_of_events():
     users = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "governor").rglob("*.py")
         if "prefect" in {name.split(".")[0] for name in modules(path)}
     }
-    assert users <= {f"governor/{name}.py" for name in ("lease", "mirror", "stuck", "requeue", "schedule")}
+    keepers = ("lease", "mirror", "stuck", "requeue", "schedule", "rung_events")
+    assert users <= {f"governor/{name}.py" for name in keepers}
 
 
 def test_no_flow_file_hides_a_module_that_it_or_prefect_imports():

@@ -3,12 +3,12 @@
 import pytest
 
 from governor.errors import BadInput
-from governor.policy.escalation import keep_alive_seconds
-from governor.policy.facts import Reading, Rung
-from governor.policy.pressure import PERSISTENCE, Assessment, assess
+from governor.policy.facts import Level, Reading, Rung
+from governor.policy.ladder import keep_alive_seconds
+from governor.policy.pressure import PERSISTENCE, Assessment, Resource, assess
 from governor.policy.residency import Space, make_room
+from governor.policy.rules import DEFAULT_MARKS
 from governor.profile import Machine, detect, load_profiles, threads
-from governor.tick import DEFAULT_MARKS
 
 NAMES = sorted(load_profiles()["profiles"])
 
@@ -138,7 +138,7 @@ def test_both_tiers_are_in_memory_together_without_pressure(
     used_mib = sum(spec.expected_mib for spec in profile.tiers.values())
     assert make_room([], need_mib=used_mib, space=Space(budget_mib=profile.memory_budget_mib)).fits
     share = Reading(name="models_percent", value=100 * used_mib / profile.memory_budget_mib, unit="%")
-    was_high = Assessment(streaks={"models_percent": PERSISTENCE})
+    was_high = Assessment(resources={"models_percent": Resource(level=Level.HIGH, streak=PERSISTENCE)})
     assert assess([share], DEFAULT_MARKS[:1], was_high).worst == "calm"
 
 

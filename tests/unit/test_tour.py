@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -13,7 +14,10 @@ from deployments.tour import Act, act_rung, play, restore_budget, wait_in_line
 from deployments.tour_hold import holding
 from governor.errors import NotReady
 from governor.policy.facts import ModelSpec, Rung
-from governor.state.sessions import recall, remember
+from governor.policy.ladder import Standing
+from governor.standing import RUNG_KEY, current_rung, keep, standing
+from governor.state.sessions import recall, remember, transaction
+from governor.tick import SEEN_KEY
 
 SPEC = ModelSpec(
     engine="embedded",
@@ -28,6 +32,24 @@ SPEC = ModelSpec(
 
 def plain_screen() -> Screen:
     return Screen(Console(file=io.StringIO(), width=100))
+
+
+class BrokenOff(Screen):
+    """FAKE of a screen whose audience presses Ctrl-C when it reads a word."""
+
+    def __init__(self, word: str, then: Callable[[], None] = lambda: None) -> None:
+        super().__init__(Console(file=io.StringIO(), width=100))
+        self._word, self._then = word, then
+
+    def say(self, text: str) -> None:
+        if self._word in text:
+            self._then()
+            raise KeyboardInterrupt
+
+
+def stand_on(rung: Rung) -> None:
+    with transaction() as session:
+        keep(session, Standing(rung=rung))
 
 
 def said(screen: Screen) -> str:
@@ -66,16 +88,31 @@ def test_act_that_cannot_be_shown_says_why_and_ends() -> None:
 def test_governor_climbs_one_rung_on_real_readings_and_comes_back() -> None:
     screen = plain_screen()
     assert "normal -> trim -> normal" in act_rung(screen)
-    assert recall("rung") == Rung.NORMAL.value
+    assert standing() == Standing()
     assert "pressure on host_available_percent" in said(screen)
 
 
 @pytest.mark.usefixtures("hotdesk_home")
 def test_rung_that_real_pressure_chose_is_not_touched() -> None:
-    remember("rung", Rung.TRIM.value)
+    stand_on(Rung.TRIM)
     with pytest.raises(NotReady):
         act_rung(plain_screen())
-    assert recall("rung") == Rung.TRIM.value
+    assert current_rung() is Rung.TRIM
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_ladder_is_put_back_when_the_act_breaks_off() -> None:
+    remember(SEEN_KEY, '{"at_s": 5.0}')
+    with pytest.raises(KeyboardInterrupt):
+        act_rung(BrokenOff("rung trim"))
+    assert (standing(), recall(RUNG_KEY), recall(SEEN_KEY)) == (Standing(), "", '{"at_s": 5.0}')
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_rung_that_the_real_governor_chose_during_the_act_stays() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        act_rung(BrokenOff("rung trim", then=lambda: stand_on(Rung.EVICT_IDLE)))
+    assert current_rung() is Rung.EVICT_IDLE
 
 
 @pytest.mark.usefixtures("hotdesk_home")
