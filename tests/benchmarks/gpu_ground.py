@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ import psutil
 
 from governor import memory
 from governor.engines import engine, llama_router
-from governor.policy.facts import ModelSpec
+from governor.looking import Sensors
+from governor.policy.facts import ModelSpec, Reading
 from governor.sensors.gpu import Card
+from governor.sensors.host import Host
 from governor.settings import MIB, home, prepare_home
 from governor.state.sessions import database, remember, store
 from tests.benchmarks.report import say
@@ -103,15 +105,45 @@ class PretendCard(memory.Ram):
         return self.budget_mib
 
 
+def pretend_here(budget_mib: float, neighbour_pid: int | None) -> None:
+    """The pretended card in another process of the run."""
+    PretendCard.budget_mib, PretendCard.neighbour_pid = budget_mib, neighbour_pid
+    memory.MEMORIES["ram"] = PretendCard
+
+
+def pretended_sensors() -> Sensors:
+    """Real ones, but what is available of the host is what is free of the pretended card."""
+    return Sensors(host=Host(memory=_pretended_memory))
+
+
+def _pretended_memory() -> list[Reading]:
+    free_mib = PretendCard().free_mib()
+    why = "" if free_mib is not None else "nobody can say"
+    return [Reading(name="host_available_mib", value=free_mib, unit="MiB", why=why)]
+
+
 @contextlib.contextmanager
-def ground(*, pretend: bool, budget_mib: float, models: Path | None, seed: int) -> Iterator[Ground]:
-    """Everything in place, the neighbour waiting for its `go`."""
+def ground(
+    *,
+    pretend: bool,
+    budget_mib: float,
+    models: Path | None,
+    seed: int,
+    shapes: Mapping[str, Shape] | None = None,
+    neighbour: Sequence[str] = (),
+) -> Iterator[Ground]:
+    """Everything in place, the neighbour waiting for its first word.
+
+    Args:
+        shapes: of the models, in place of the five above. neighbour: another one than `neighbour`: its module here
+            and its arguments.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotdesk-benchmark-")))
         os.environ["HOTDESK_HOME"] = str(folder / "home")
         prepare_home(home())
         _log_to(home().logs / "benchmark.log")
-        shapes = PRETEND_SHAPES if pretend else SHAPES
+        shapes = shapes or (PRETEND_SHAPES if pretend else SHAPES)
         where = _written(shapes, models or folder / "models", seed)
         home().weights.mkdir(exist_ok=True)
         for model in shapes:
@@ -123,15 +155,16 @@ def ground(*, pretend: bool, budget_mib: float, models: Path | None, seed: int) 
         ):  # as at a desk: its connection stays, else every transaction is the last and empties the WAL
             pass
         if pretend:
-            memory.MEMORIES["ram"] = PretendCard
+            pretend_here(budget_mib, None)
         here = Ground(pretend, budget_mib, where)
         # The neighbour first: its own driver context is not part of the 6 GiB.
-        here.neighbour = stack.enter_context(_process("neighbour", _neighbour_arguments(pretend, seed)))
+        who, *told = neighbour or ("neighbour", *_neighbour_arguments(pretend, seed))
+        here.neighbour = stack.enter_context(process(who, told))
         assert here.neighbour.stdout is not None and here.neighbour.stdout.readline() == "ready\n"
         if pretend:
             PretendCard.neighbour_pid = here.neighbour.pid
         else:
-            ballast = stack.enter_context(_process("ballast", ["--leave-mib", str(round(budget_mib))]))
+            ballast = stack.enter_context(process("ballast", ["--leave-mib", str(round(budget_mib))]))
             assert ballast.stdout is not None
             here.ballast = json.loads(ballast.stdout.readline())
         say(f"ground: {here.ballast or 'no card, a pretended one'}, {here.memory.free_mib():.0f} MiB free")
@@ -139,7 +172,7 @@ def ground(*, pretend: bool, budget_mib: float, models: Path | None, seed: int) 
         yield here
 
 
-def _written(shapes: dict[str, Shape], folder: Path, seed: int) -> Path:
+def _written(shapes: Mapping[str, Shape], folder: Path, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for number, (model, shape) in enumerate(shapes.items()):
         path = folder / f"{model}.gguf"
@@ -154,8 +187,8 @@ def _neighbour_arguments(pretend: bool, seed: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _process(name: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A helper process of this benchmark; its input's end is its own."""
+def process(name: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process of the module of that name here; its input's end is its own."""
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,13 +68,16 @@ def temporary_home() -> Iterator[Home]:
 
 
 @contextmanager
-def real_server() -> Iterator[RealServer]:
+def real_server(folder: Home | None = None) -> Iterator[RealServer]:
     """Start it on a free port of loopback; this process and its children talk to it from now on.
+
+    Args:
+        folder: a state folder that is in use already; None: a temporary one.
 
     Raises:
         NotReady: it did not start. RuntimeError: it could not be stopped.
     """
-    with temporary_home() as where:
+    with temporary_home() if folder is None else nullcontext(folder) as where:
         port = _free_port()
         say("starting a Prefect server")
         ensure_server(where, port, say=say)
