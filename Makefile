@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 UP_FLAGS := $(if $(ONCE),--once) $(if $(ROUND),--round) $(if $(NO_TOUR),--no-tour) $(if $(PORT),--port $(PORT))
 
-.PHONY: up setup fetch test test-long lint types lock clean help
+.PHONY: up setup fetch test test-long pytest lint types lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,11 +18,14 @@ setup: $(VENV)/.runtime ## install only
 fetch: setup ## fetch the embedded weights, verified by hash
 	@$(BIN)/hotdesk fetch
 
-test: $(VENV)/.dev lint types ## lint, types and tests, under 10 minutes on 2 cores
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev lint ## lint, types and tests, under 10 minutes on 2 cores
+	@$(MAKE) --no-print-directory -j2 types pytest
 
-test-long: $(VENV)/.dev lint types ## everything, the long versions too
-	@$(BIN)/python -m pytest --long
+test-long: $(VENV)/.dev lint ## everything, the long versions too
+	@$(MAKE) --no-print-directory -j2 types pytest LONG=--long
+
+pytest: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(LONG)
 
 lint: $(VENV)/.dev ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -20,7 +20,7 @@ import pytest
 
 from governor import inference
 from governor.engines import embedded, embedded_child, engine
-from governor.engines.protocol import Loaded
+from governor.engines.protocol import Loaded, Usage
 from governor.errors import BadInput, ModelFailed, NotReady
 from governor.policy.facts import ModelRequest, ModelSpec
 from governor.processes import Identity, Life, end, identify, life
@@ -145,6 +145,27 @@ def test_a_call_past_its_deadline_frees_the_engine_slot(ask: Callable[..., infer
         ask(prompt="Count from one to one thousand in words.", choices=("x" * 700,), deadline_seconds=0.5)
     assert caught.value.data["retryable"] is True
     assert eventually(lambda: ENGINE.quiet(loaded, ""), 2.0)
+
+
+def test_a_child_at_work_says_how_full_its_context_is_and_who_waits(
+    ask: Callable[..., inference.Completion], loaded: Loaded
+):
+    inference.warm_up()
+    assert ENGINE.usage(loaded, "") == Usage(1, 0, 1024, filled_tokens=0, deferred=0)
+    seen: list[Usage] = []
+
+    def waiting() -> bool:
+        usage = ENGINE.usage(loaded, "")
+        seen.extend([usage] if usage is not None and usage.deferred else [])
+        return bool(seen)
+
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(ask, prompt="Tell a story.", choices=("x" * 150,)) for _ in range(2)]
+        assert eventually(waiting, 20.0)
+        assert all(said.result().tokens_out for said in asked)
+    assert (seen[0].busy, seen[0].deferred) == (1, 1)
+    assert 0 < (seen[0].filled_tokens or 0) <= 1024
+    assert ENGINE.usage(loaded, "") == Usage(1, 0, 1024, filled_tokens=0, deferred=0)
 
 
 def test_unloading_ends_a_child_in_the_middle_of_a_generation(

@@ -1,26 +1,16 @@
 """A second terminal with the README's lines only, and one round of the whole fleet, as a newcomer has them."""
 
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from governor.settings import Home
-from tests.conftest import free_port
+from tests.integration.conftest import BIN, ROUND_SECONDS, FirstRound, bare_environment
 
 CHECKOUT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-ROUND_SECONDS = 420
-
-
-def bare_environment(home: Path) -> dict[str, str]:
-    """What a login shell has, and the state folder; nothing of Prefect's."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home.parent), "HOTDESK_HOME": str(home), "LANG": "C.UTF-8"}
 
 
 def shell(where: Home, script: str) -> subprocess.CompletedProcess[str]:
@@ -61,28 +51,12 @@ def test_an_unknown_kind_names_the_kinds(fleet_server: Home):
 
 
 @pytest.mark.timeout(ROUND_SECONDS + 60)
-def test_one_round_of_the_fleet_writes_its_outputs_and_leaves_nothing_behind(tmp_path: Path, weights_file: Path):
-    home = tmp_path / "home"
-    (home / "weights").mkdir(parents=True)
-    (home / "weights" / weights_file.name).symlink_to(weights_file)
-    round_ = subprocess.Popen(
-        [BIN / "hotdesk", "up", "--once", "--no-tour", "--port", str(free_port())],
-        env={**bare_environment(home), "HOTDESK_ROUND_ITEMS": "1"},  # all ten agents, a third of the calls
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said = round_.communicate(timeout=ROUND_SECONDS)[0]
-    finally:
-        if round_.poll() is None:
-            os.kill(round_.pid, signal.SIGTERM)
-            round_.communicate(timeout=60)
-    assert round_.returncode == 0, said
+def test_one_round_of_the_fleet_writes_its_outputs_and_leaves_nothing_behind(first_round: FirstRound):
+    code, said = first_round.ends()
+    assert code == 0, said
     assert re.search(r"10 written, 0 could-not, 0 skipped, 0 failed", said), said
-    assert len(list((home / "out").rglob("*.md"))) == 10
-    assert not still_running(home)
+    assert len(list((first_round.home / "out").rglob("*.md"))) == 10
+    assert not still_running(first_round.home)
 
 
 def still_running(home: Path) -> list[str]:

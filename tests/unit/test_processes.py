@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from governor.processes import Life, end, identify, life, wait_dead
+from governor.processes import Life, end, identify, is_running, life, wait_dead
 
 
 @pytest.fixture
@@ -28,6 +28,15 @@ def test_a_killed_but_unreaped_child_is_dead(sleeper):
     os.kill(sleeper.pid, signal.SIGKILL)
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert life(known) is Life.DEAD
+
+
+def test_a_number_runs_until_its_process_ended_and_not_while_it_is_unreaped(sleeper):
+    assert is_running(os.getpid())
+    assert is_running(sleeper.pid)
+    os.kill(sleeper.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_running(sleeper.pid)
+    assert not is_running(2**22 + 1)
 
 
 @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another boot"}])

@@ -1,0 +1,103 @@
+"""The first round of the whole fleet runs beside other tests, in processes of its own.
+
+It keeps two cores busy for a minute or two. So it begins when the tests of this folder and of `tests.crash` are over,
+which time real processes; what comes after them needs one core and no clock.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from governor.errors import HotdeskError
+from tests.conftest import free_port, shipped_weights
+
+BIN = Path(sys.executable).parent
+FOLDER = Path(__file__).parent
+# Alone it takes 70 s.
+ROUND_SECONDS = 420.0
+STOP_SECONDS = 60.0
+# Others come first, but Prefect's own deadlines must hold: a third of their share.
+NICE = 5
+KEY = pytest.StashKey["FirstRound"]()
+
+
+@dataclass
+class FirstRound:
+    """`hotdesk up --once` in a state folder of its own, as a newcomer has it: all ten agents, one item each."""
+
+    folder: "tempfile.TemporaryDirectory[str]"
+    process: "subprocess.Popen[bytes]"
+    output: IO[bytes]
+
+    @property
+    def home(self) -> Path:
+        """The state folder."""
+        return Path(self.folder.name) / "home"
+
+    def ends(self) -> tuple[int, str]:
+        """Its exit status and all that it said, once it ended."""
+        code = self.process.wait(ROUND_SECONDS)
+        self.output.seek(0)
+        return code, self.output.read().decode()
+
+    def stop(self) -> None:
+        """End it and what it started, whatever became of the session."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(STOP_SECONDS)
+        self.folder.cleanup()
+
+
+def bare_environment(home: Path) -> dict[str, str]:
+    """What a login shell has, and the state folder; nothing of Prefect's."""
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home.parent), "HOTDESK_HOME": str(home), "LANG": "C.UTF-8"}
+
+
+def start_round() -> FirstRound:
+    """Start it; what a newcomer's round asks of the model is three times as much."""
+    folder, output = tempfile.TemporaryDirectory(), tempfile.TemporaryFile()  # noqa: SIM115  # read at its end
+    home = Path(folder.name) / "home"
+    (home / "weights").mkdir(parents=True)
+    with suppress(HotdeskError):  # without the weights it ends, and says why
+        (home / "weights" / shipped_weights().name).symlink_to(shipped_weights())
+    process = subprocess.Popen(
+        [BIN / "hotdesk", "up", "--once", "--no-tour", "--port", str(free_port())],
+        env={**bare_environment(home), "HOTDESK_ROUND_ITEMS": "1"},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: os.nice(NICE),
+    )
+    return FirstRound(folder, process, output)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Start it once this folder's other tests are over, should its own test still come."""
+    over = nextitem is not None and FOLDER not in nextitem.path.parents
+    if over and any("first_round" in getattr(other, "fixturenames", ()) for other in item.session.items):
+        _started(item.config)
+
+
+def _started(config: pytest.Config) -> FirstRound:
+    if KEY not in config.stash:
+        config.stash[KEY] = start_round()
+    return config.stash[KEY]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """It does not outlive the session."""
+    if (started := session.config.stash.get(KEY, None)) is not None:
+        started.stop()
+
+
+@pytest.fixture
+def first_round(pytestconfig: pytest.Config) -> FirstRound:
+    """The round; it begins now if no other test went before."""
+    return _started(pytestconfig)
