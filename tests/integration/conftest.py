@@ -1,10 +1,8 @@
-"""The first round of the whole fleet runs beside other tests, in processes of its own.
+"""The first round of the whole fleet runs beside the unit tests, in processes of its own.
 
-It keeps two cores busy for a minute or two. So it begins when the tests of this folder and of `tests.crash` are over,
-which time real processes; what comes after them needs one core and no clock.
+It keeps a core or two busy for a minute or two. The tests before time real processes, or need both cores themselves.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,12 +17,10 @@ from governor.errors import HotdeskError
 from tests.conftest import free_port, shipped_weights
 
 BIN = Path(sys.executable).parent
-FOLDER = Path(__file__).parent
+UNIT_TESTS = Path(__file__).parents[1] / "unit"
 # Alone it takes 70 s.
 ROUND_SECONDS = 420.0
 STOP_SECONDS = 60.0
-# Others come first, but Prefect's own deadlines must hold: a third of their share.
-NICE = 5
 KEY = pytest.StashKey["FirstRound"]()
 
 
@@ -73,16 +69,23 @@ def start_round() -> FirstRound:
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=lambda: os.nice(NICE),
     )
     return FirstRound(folder, process, output)
 
 
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Start it once this folder's other tests are over, should its own test still come."""
-    over = nextitem is not None and FOLDER not in nextitem.path.parents
-    if over and any("first_round" in getattr(other, "fixturenames", ()) for other in item.session.items):
-        _started(item.config)
+class Starter:
+    """A plugin, so that it is told of the tests of every folder."""
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Start it with the first unit test."""
+        if UNIT_TESTS in item.path.parents:
+            _started(item.config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Only when its own test is going to run."""
+    if any("first_round" in getattr(item, "fixturenames", ()) for item in session.items):
+        session.config.pluginmanager.register(Starter())
 
 
 def _started(config: pytest.Config) -> FirstRound:
@@ -99,5 +102,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def first_round(pytestconfig: pytest.Config) -> FirstRound:
-    """The round; it begins now if no other test went before."""
+    """The round; it begins now if no unit test went before."""
     return _started(pytestconfig)
