@@ -21,11 +21,20 @@ UNUSABLE = (ValueError, RuntimeError, httpx.HTTPError, PrefectException)
 B = TypeVar("B", bound=Block)
 
 
+def load_document(kind: type[B], name: str = DEFAULT_DOCUMENT) -> B:
+    """The document `name` of this block type; all its defaults where the name is another block's.
+
+    Raises:
+        one of UNUSABLE: it cannot be had.
+    """
+    document = kind.load(name)
+    return document if isinstance(document, kind) else kind()
+
+
 def load_or_default(kind: type[B], name: str = DEFAULT_DOCUMENT) -> B:
     """The document `name` of this block type, or a block with all its defaults."""
     try:
-        document = kind.load(name)
+        return load_document(kind, name)
     except UNUSABLE as error:
         log_event("block_defaults", level=logging.WARNING, block=kind.__name__, why=f"{type(error).__name__}: {error}")
         return kind()
-    return document if isinstance(document, kind) else kind()

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from prefect.blocks.core import Block
 from pydantic import Field, ValidationError, field_validator
 
-from blocks.document import DEFAULT_DOCUMENT, UNUSABLE
+from blocks.document import UNUSABLE, load_document
 from governor.events import log_event
 from governor.policy.facts import Rung
 from governor.policy.ladder import LADDER, Cooldown
@@ -171,8 +171,7 @@ def current_rules() -> Rules:
     last that were known: an operator's dry run is not over because the server is silent.
     """
     try:
-        document: Any = GovernorPolicy.load(DEFAULT_DOCUMENT)
-        return document.rules()
+        return load_document(GovernorPolicy).rules()
     except ValueError as error:  # what Prefect raises when there is none
         log_event("block_defaults", level=logging.WARNING, block="GovernorPolicy", why=str(error)[:200])
         return Rules() if not isinstance(error, ValidationError) else known_rules()

@@ -169,11 +169,9 @@ def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float)
     except inference.Unwanted as error:
         raise lost_seat(seat.turn) from error
     except (BadInput, ModelFailed) as error:
-        if isinstance(error, ModelFailed):
-            seat.check()  # an engine that was ended under a seat that is void: the seat is what was lost
+        seat.check()  # an engine that was ended under a seat that is void: the seat is what was lost
         if isinstance(error, ModelFailed) and not error.data.get("retryable", True):
             raise
-        seat.check()
         return _answer(candidate, "", None, [error.happened], seconds=time.monotonic() - started)
     seat.check()
     text = whole_sentences(said.text) if said.finish_reason == "length" else said.text

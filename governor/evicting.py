@@ -4,17 +4,13 @@ Who leaves is `policy.watermarks`; the flow `evict` calls this every few minutes
 next is decided, and what gave nothing back names the next one.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
 
 from sqlalchemy import select
 
-from governor.actions.unload import ROUNDING, named
+from governor.actions.unload import Unload, named, why_it_stays
 from governor.clearing import left_behind, send_away
-from governor.errors import HotdeskError
-from governor.events import log_event
 from governor.forecasting import next_uses
 from governor.memory import MEMORIES, memory
 from governor.policy.facts import Held, Rung
@@ -27,14 +23,6 @@ from governor.standing import standing
 from governor.state.residents import Keeping
 from governor.state.sessions import reading
 from governor.unloading import sweep, unload_idle
-
-
-class Unload(Protocol):
-    """How a model leaves memory: `governor.unloading.unload_idle`, or a fake."""
-
-    def __call__(self, resident_id: int, *, reason: str, unless_used_since: datetime | None = None) -> bool:
-        """Evict one model unless somebody uses it, or did since then; True once its memory is back."""
-        ...
 
 
 def evict_idle(now: datetime, *, rules: Rules | None = None, unload: Unload = unload_idle) -> list[str]:
@@ -87,13 +75,6 @@ def _own_keep_alives(keepings: Sequence[Keeping]) -> dict[str, float]:
 
 def _evict(model: Held, why: str, now: datetime, rules: Rules, unload: Unload) -> str:
     """Evict it, unless it was used since it was looked at: those before it may have taken seconds each."""
-    name = named(model)
     if rules.dry_run:
-        return f"would evict {name}: {why}"
-    last_use_seen = now - timedelta(seconds=model.idle_seconds)
-    try:
-        gone = unload(model.resident_id, reason=why, unless_used_since=last_use_seen + ROUNDING)
-    except HotdeskError as error:
-        log_event("not_evicted", tier=model.line, level=logging.WARNING, model=model.model, why=error.happened)
-        return f"could not evict {name}: {error.happened}"
-    return f"evicted {name}: {why}" if gone else f"kept {name}: used again, pinned, or its memory is not back yet"
+        return f"would evict {named(model)}: {why}"
+    return why_it_stays(model, why, seen_at=now, unload=unload) or f"evicted {named(model)}: {why}"

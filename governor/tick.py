@@ -5,7 +5,8 @@ would be late. What one look does is `governing`; the sentinels beside the seats
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from sqlalchemy import delete, select
 from governor.events import log_event
 from governor.governing import Watch
 from governor.looking import Senses, Sensors
+from governor.policy.facts import Rung
 from governor.policy.pressure import Assessment
 from governor.policy.rules import Rules
 from governor.standing import keep_rules
@@ -34,11 +36,9 @@ def tick(
     now: datetime, *, rules: Rules | None = None, senses: Senses | None = None, clock_s: float | None = None
 ) -> GovernorTick:
     """Look once with every sensor, move at most one rung, record it. A dry run moves nothing and says what it would."""
-    rules = rules or Rules()
-    sweep(now=now, ask_engines=True, finish=not rules.dry_run)
-    watch = Watch("govern", senses or Sensors(), rules=rules, seen=last_seen())
-    row = watch.look(now=now, clock_s=time.monotonic() if clock_s is None else clock_s, costly=True)
-    _record(row, watch.seen)
+    with _watching(rules or Rules(), senses, now) as watch:
+        row = watch.look(now=now, clock_s=time.monotonic() if clock_s is None else clock_s, costly=True)
+        _record(row, watch.seen)
     log_event("governed", tier=row.rung, pressure=row.pressure, why=row.reason)
     return row
 
@@ -57,8 +57,29 @@ def govern_for(
     Written down are the first, the last, and those that moved or did something.
     """
     keep_rules(rules)
-    sweep(now=now(), ask_engines=True, finish=not rules.dry_run)
-    watch = Watch("govern", senses or Sensors(), rules=rules, seen=last_seen())
+    with _watching(rules, senses, now()) as watch:
+        return _watch_on(watch, seconds, now, clock_s, pause)
+
+
+@contextmanager
+def _watching(rules: Rules, senses: Senses | None, now: datetime) -> Iterator[Watch]:
+    """A watch that goes on from the last look, once what others left half done is finished."""
+    sweep(now=now, ask_engines=True, finish=not rules.dry_run)
+    sensors = Sensors()
+    try:
+        yield Watch("govern", senses or sensors, rules=rules, seen=last_seen())
+    finally:
+        sensors.close()
+
+
+def _watch_on(
+    watch: Watch,
+    seconds: float,
+    now: Callable[[], datetime],
+    clock_s: Callable[[], float],
+    pause: Callable[[float], None],
+) -> list[GovernorTick]:
+    rules = watch.rules
     began_s = costly_s = clock_s()
     rows = [watch.look(now=now(), clock_s=began_s, costly=True)]
     _record(rows[0], watch.seen)
@@ -90,7 +111,7 @@ def record_look(row: GovernorTick) -> None:
 
 
 def _is_over(watch: Watch, row: GovernorTick) -> bool:
-    return watch.settled and row.rung == "normal"
+    return watch.settled and row.rung == Rung.NORMAL
 
 
 def _record(row: GovernorTick, seen: Assessment) -> None:

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from governor import pauses
 from governor.policy.facts import Rung
 from governor.policy.ladder import Standing
+from governor.policy.pausing import GOVERNOR
 from governor.profile import current_profile
 from governor.state.models import Pause
 from governor.state.sessions import reading
 
 # Five looks of the flow `govern`.
 PAUSE_FOR, RENEW_EVERY = timedelta(minutes=15), timedelta(minutes=1)
-BY = "governor"
 
 
 def follow(standing: Standing, seen_bad: Collection[str], reason: str, *, now: datetime) -> list[str]:
@@ -30,16 +30,16 @@ def follow(standing: Standing, seen_bad: Collection[str], reason: str, *, now: d
     lines = lines_by_memory()
     closed = {line: name for name, of in lines.items() if standing.at_least(Rung.PAUSE_LINE, name) for line in of}
     opened = [line for of in lines.values() for line in of if line not in closed]
-    said = [f"opened the line {line}" for line in pauses.resume(opened, by=BY, now=now)]
+    said = [f"opened the line {line}" for line in pauses.resume(opened, by=GOVERNOR, now=now)]
     due = [line for line, name in closed.items() if name in seen_bad and _is_due(line, now)]
-    pauses.pause(due, by=BY, reason=reason, until=now + PAUSE_FOR, now=now)
+    pauses.pause(due, by=GOVERNOR, reason=reason, until=now + PAUSE_FOR, now=now)
     return said
 
 
 def _is_due(line: str, now: datetime) -> bool:
     """Whether the pause has to be said (again): a look each tenth of a second need not write each time."""
     with reading() as session:
-        mine = session.get(Pause, (line, BY))
+        mine = session.get(Pause, (line, GOVERNOR))
     return mine is None or mine.until is None or mine.until - now < PAUSE_FOR - RENEW_EVERY
 
 

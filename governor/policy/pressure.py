@@ -120,7 +120,7 @@ class Resource(Fact):
     @property
     def is_bad(self) -> bool:
         """High, or past its mark for the first time."""
-        return self.level is Level.HIGH or (self.level is Level.CALM and self.streak > 0)
+        return _is_bad(self.level, self.streak)
 
     @property
     def seconds_left(self) -> float:
@@ -200,7 +200,7 @@ def _next(mark: Mark, known: Mapping[str, Reading], was: Resource, at_s: float |
     level, streak, calm = _level(mark, reading.value, known, was, at_s, night)
     sign = 1.0 if mark.rising_is_bad else -1.0
     firm = mark.firm is not None and sign * reading.value >= sign * mark.firm
-    bad = level is Level.HIGH or (level is Level.CALM and streak > 0) or level is Level.UNKNOWN
+    bad = level is Level.UNKNOWN or _is_bad(level, streak)
     since = was.better_since_s
     if since is None or at_s is None or since > at_s:  # the last: of a boot before this one
         since = at_s
@@ -218,6 +218,10 @@ def _next(mark: Mark, known: Mapping[str, Reading], was: Resource, at_s: float |
         headroom=None if mark.brim is None else sign * (mark.brim - reading.value),
         **_filling(mark, known, was, at_s),
     )
+
+
+def _is_bad(level: Level, streak: int) -> bool:
+    return level is Level.HIGH or (level is Level.CALM and streak > 0)
 
 
 def _filling(mark: Mark, known: Mapping[str, Reading], was: Resource, at_s: float | None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def main() -> int:
     try:
         with _stage(options, budget_mib, report) as (ground, told):
             _measure(ground, told, options, report, phases)
-            _keep_logs(options.keep_logs)
+            gpu_ground.keep_logs(options.keep_logs)
         return 0
     except BaseException as error:
         report.ours["ended_by"] = f"{type(error).__name__}: {error}"[:2000]
@@ -259,15 +259,6 @@ def _until_calm(run: Run, phase: Phase, cast: Agents) -> None:
             told_s, free_mib = time.monotonic(), run.ground.memory.free_mib()
             say(f"{phase.pace}: rung {rung}, {cast.summary()['outcomes']}, {free_mib:.0f} MiB free")
         time.sleep(POLL_SECONDS)
-
-
-def _keep_logs(folder: Path | None) -> None:
-    if folder is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for log in gpu_ground.logs():
-        (folder / log.name).write_bytes(log.read_bytes()[-gpu_ground.MOST_LOG_BYTES :])
-        say(f"kept {log.name}")
 
 
 if __name__ == "__main__":

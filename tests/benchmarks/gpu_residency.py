@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.benchmarks import gpu_ground, gpu_steps, gpu_swap
 from tests.benchmarks.gpu_steps import Seen
-from tests.benchmarks.report import Report, end_cleanly_on_sigterm, percentile, quotient, rounded, say
+from tests.benchmarks.report import Report, end_cleanly_on_sigterm, percentile, quotient, rounded
 
 FIRST_WITHIN_MIB, LEARNED_WITHIN_MIB = 150.0, 50.0
 SWAP_RATIO = 1.15
@@ -38,7 +38,7 @@ def main() -> int:
         with gpu_ground.ground(**places) as ground:
             report.machine["ballast"] = ground.ballast
             _measure(ground, options, report)
-            _keep_logs(options.keep_logs)
+            gpu_ground.keep_logs(options.keep_logs)
         return 0
     except BaseException as error:
         report.ours["ended_by"] = f"{type(error).__name__}: {error}"[:500]
@@ -154,15 +154,6 @@ def _judge(report: Report, seen: Seen, steps: int) -> None:
 def _within(report: Report, name: str, off_mib: list[float], bound_mib: float) -> None:
     got = {"largest_off_mib": max(off_mib)} if off_mib else None
     report.expect(name, f"<= {bound_mib:.0f} MiB off", got, max(off_mib, default=0.0) <= bound_mib)
-
-
-def _keep_logs(folder: Path | None) -> None:
-    if folder is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for log in gpu_ground.logs():
-        (folder / log.name).write_bytes(log.read_bytes()[-gpu_ground.MOST_LOG_BYTES :])
-        say(f"kept {log.name}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 Constructed, not recorded. Seconds and MiB throughout; the moments that matter are in each `text`.
 """
 
+from dataclasses import replace
+
 from governor.policy.facts import Rung
 from tests.benchmarks.curves import Curve, breathing, faster_and_faster, still
 from tests.benchmarks.trace_shape import End, Model, Shape, Sign, Trace, bursts
@@ -42,18 +44,11 @@ GAME = Trace(
     pressed=("vram",),
     expected=((29, Rung.NORMAL), (31, Rung.EVICT_IDLE), (175, Rung.NORMAL)),
 )
-GAME_ALONE = Trace(
+GAME_ALONE = replace(
+    GAME,
     name="a game starts, nobody at a desk",
     text="the same while no agent works: no sentinel but that of `hotdesk up`, and the flow every three minutes",
-    shape=Shape(models=(Model("writer", 5000),), neighbour_mib=GAME.shape.neighbour_mib),
-    seconds=180,
-    begins_s=30,
-    until_s=91,
-    end=End.CARD_FULL,
-    end_s=30.7,
-    cure=("writer",),
-    pressed=("vram",),
-    expected=((29, Rung.NORMAL), (31, Rung.EVICT_IDLE), (175, Rung.NORMAL)),
+    shape=replace(GAME.shape, models=GAME.shape.models[:1]),
 )
 NVML_LOST = Trace(
     name="NVML lost under pressure",

@@ -20,6 +20,7 @@ from governor.asking import Answer, Ask, ask_all
 from governor.errors import LeftLine
 from governor.policy.facts import Kind, ModelRequest, Quality, Rung
 from governor.policy.ladder import Cooldown, Standing
+from governor.policy.pausing import GOVERNOR
 from governor.policy.pressure import Mark
 from governor.policy.rules import Rules
 from governor.policy.watermarks import Hours
@@ -54,7 +55,7 @@ def _to_normal() -> None:
     keep_rules(Rules())
     with transaction() as session:
         keep(session, Standing())
-    pauses.resume(pause_line.lines_by_memory()["ram"], by=pause_line.BY, now=datetime.now(UTC))
+    pauses.resume(pause_line.lines_by_memory()["ram"], by=GOVERNOR, now=datetime.now(UTC))
 
 
 @pytest.mark.parametrize("way", [FILLING, RECLAIMING, SWAPPING], ids=lambda way: way.name)

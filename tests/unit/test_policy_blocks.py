@@ -57,6 +57,8 @@ def test_a_dry_run_is_not_over_because_the_server_is_silent(
 def test_a_document_of_another_kind_counts_as_the_defaults(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ModelRouter, "load", lambda _: GovernorPolicy())
     assert load_or_default(ModelRouter) == ModelRouter()
+    monkeypatch.setattr(GovernorPolicy, "load", lambda _: ModelRouter())
+    assert current_rules() == Rules()
 
 
 def test_the_defaults_of_the_block_are_those_of_the_governor():
