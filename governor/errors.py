@@ -60,6 +60,17 @@ class NoRoute(DoesNotFit):
     """No model of this machine could ever serve the request, however empty its memory is. data: `refusals`."""
 
 
+class TierShut(HotdeskError):
+    """A cloud tier is not called now: its allowance is spent, it cools down, or it would cost money. Nothing was sent.
+
+    data: `tier`, `until` (aware datetime or None), `why`.
+    """
+
+
+class Private(BadInput):
+    """Words were about to go where their privacy forbids; they went nowhere. data: `tier`, `privacy`."""
+
+
 class SeatLost(HotdeskError):
     """The fence of this seat is no longer current; a result under it must be discarded.
 

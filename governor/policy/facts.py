@@ -1,8 +1,10 @@
-"""The frozen records that decisions are made from and of. Pure: no clock, no file, no network."""
+"""The frozen records that decisions are made from and of. Pure: no clock, no file, no network.
+
+What a request and a route are stands in `policy.requests`.
+"""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,39 +22,10 @@ class Kind(StrEnum):
     EXTRACT = "extract"
     SUMMARISE = "summarise"
     WRITE = "write"
-
-
-class Privacy(StrEnum):
-    """Where a prompt may go. No cloud tier exists yet, so every route is local."""
-
-    LOCAL_ONLY = "local_only"
-    NO_TRAINING = "no_training"
-    PUBLIC = "public"
-
-
-class Quality(StrEnum):
-    """What an agent may wish for instead of naming a model."""
-
-    QUICK = "quick"
-    GOOD = "good"
-
-
-class ModelRequest(Fact):
-    """One call to some model.
-
-    `choices` constrains the answer to one of these labels, `json_schema` to a JSON object;
-    both are enforced while decoding and checked again afterwards.
-    """
-
-    kind: Kind
-    prompt: str = Field(min_length=1)
-    system: str | None = None
-    choices: tuple[str, ...] | None = None
-    json_schema: dict[str, Any] | None = None
-    privacy: Privacy = Privacy.LOCAL_ONLY
-    quality: Quality | None = None
-    due_at: datetime | None = None
-    max_tokens: int = Field(default=256, ge=1, le=8192)
+    TRANSLATE = "translate"
+    CODE = "code"
+    COMPARE = "compare"
+    EMBED = "embed"
 
 
 class ModelSpec(Fact):
@@ -63,7 +36,7 @@ class ModelSpec(Fact):
     the same for the whole fleet; `least_context_tokens` is what the work at hand needs of it (0: all of it).
     `engine_slots` requests can run at once, each with a context of its own; `cache_type` is how the context
     is kept (`f16`, `q8_0`). `expected_mib` is the profile's guess at its memory, used only where neither a
-    measurement nor the weights' own header says better.
+    measurement nor the weights' own header says better. `kinds` is the work it does; empty: all but `embed`.
     """
 
     engine: str
@@ -79,18 +52,25 @@ class ModelSpec(Fact):
     least_context_tokens: int = Field(default=0, ge=0)
     cache_type: str = "f16"
     engine_slots: int = Field(default=1, ge=1)
+    kinds: frozenset[Kind] = frozenset()
 
     @property
     def memory(self) -> str:
         """Where it lives: `vram` when layers go to a card, else `ram`."""
         return "vram" if self.gpu_layers else "ram"
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it is loaded to make vectors, and then makes nothing else. Such a model has a name of its own."""
+        return self.kinds == {Kind.EMBED}
+
 
 class Profile(Fact):
     """What this machine can carry, from `profiles.yaml` and what was detected.
 
     `tiers` maps a tier name (`heavy`, `tiny`) to the model that serves it here, `slots` a line to its
-    seats, `cards` a line to the uuid of the card behind it (none without a GPU).
+    seats, `cards` a line to the uuid of the card behind it (none without a GPU). `cadence`: agents that run more
+    than once a day run at every so-manieth of their times. `power`: `mains` or `battery`.
     """
 
     name: str
@@ -102,29 +82,9 @@ class Profile(Fact):
     memory_budget_mib: float
     first_round_items: int
     first_round_tokens: int
+    cadence: int = Field(default=1, ge=1)
+    power: str = Field(default="mains", pattern="^(mains|battery)$")
     advice: tuple[str, ...] = ()
-
-
-class Candidate(Fact):
-    """One way to serve a request, and why."""
-
-    tier: str
-    spec: ModelSpec
-    reason: str
-
-
-class Refusal(Fact):
-    """A tier that was not chosen, and why."""
-
-    tier: str
-    reason: str
-
-
-class Route(Fact):
-    """Candidates in order, best first, and every tier that was refused."""
-
-    candidates: tuple[Candidate, ...]
-    refusals: tuple[Refusal, ...] = ()
 
 
 class Held(Fact):
