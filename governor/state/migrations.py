@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from governor.errors import NotReady
 from governor.state.models import NO_BUDGET_SECONDS
-from governor.state.residents import Base  # and with it every table
+from governor.state.tiers import Base  # and with it every table
 
 
 def _create(connection: Connection) -> None:
@@ -80,9 +80,43 @@ def _governor(connection: Connection) -> None:
     )
 
 
+def _router(connection: Connection) -> None:
+    """0.5.0: cloud tiers have allowances, models a record of what they do well, decisions say all that was weighed."""
+    for column in (
+        "request_id VARCHAR NOT NULL DEFAULT ''",
+        "attempt INTEGER NOT NULL DEFAULT 1",
+        "line VARCHAR NOT NULL DEFAULT ''",
+        "privacy VARCHAR NOT NULL DEFAULT 'local_only'",
+        "quality VARCHAR",
+        "due_at DATETIME",
+        "candidates JSON NOT NULL DEFAULT '[]'",
+        "energy_joules FLOAT",
+        "shadow_usd FLOAT",
+    ):
+        connection.execute(text(f"ALTER TABLE decisions ADD COLUMN {column}"))
+    for table in (
+        "allowance_uses (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, tier VARCHAR NOT NULL, at DATETIME NOT NULL,"
+        " state VARCHAR NOT NULL, tokens INTEGER NOT NULL, usd FLOAT NOT NULL, due BOOLEAN NOT NULL,"
+        " agent VARCHAR NOT NULL)",
+        "allowance_hours (tier VARCHAR NOT NULL, hour DATETIME NOT NULL, requests INTEGER NOT NULL,"
+        " tokens INTEGER NOT NULL, PRIMARY KEY (tier, hour)) WITHOUT ROWID",
+        "tier_states (tier VARCHAR NOT NULL PRIMARY KEY, closed_until DATETIME, closed_for VARCHAR NOT NULL,"
+        " why VARCHAR NOT NULL, key_digest VARCHAR, failures INTEGER NOT NULL, updated_at DATETIME NOT NULL)",
+        "gains (kind VARCHAR NOT NULL, agent VARCHAR NOT NULL, model VARCHAR NOT NULL, tried INTEGER NOT NULL,"
+        " verified INTEGER NOT NULL, updated_at DATETIME NOT NULL, PRIMARY KEY (kind, agent, model))",
+        "learned (kind VARCHAR NOT NULL, model VARCHAR NOT NULL, examples INTEGER NOT NULL, loss FLOAT NOT NULL,"
+        " base_loss FLOAT NOT NULL, weights BLOB NOT NULL, updated_at DATETIME NOT NULL, PRIMARY KEY (kind, model))",
+    ):
+        connection.execute(text(f"CREATE TABLE {table}"))
+    connection.execute(text("CREATE INDEX decisions_by_run ON decisions (flow_run_id)"))
+    connection.execute(text("CREATE INDEX decisions_by_request ON decisions (request_id)"))
+    connection.execute(text("CREATE INDEX allowance_uses_by_tier ON allowance_uses (tier, at, state, tokens)"))
+    connection.execute(text("CREATE INDEX allowance_uses_paid ON allowance_uses (at) WHERE usd > 0"))
+
+
 Migration = Callable[[Connection], None]
 # Entry i brings a file from version i to i + 1; a new file is made by the first and needs no other.
-MIGRATIONS: list[Migration] = [_create, _hand_over, _residency, _governor]
+MIGRATIONS: list[Migration] = [_create, _hand_over, _residency, _governor, _router]
 
 
 def migrate(connection: Connection) -> int:

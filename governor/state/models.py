@@ -1,5 +1,6 @@
-"""The tables, as typed SQLAlchemy models; those about memory are in `residents`. Their history is in `migrations`.
+"""The tables, as typed SQLAlchemy models; those about memory are in `residents`, those about tiers in `tiers`.
 
+Their history is in `migrations`.
 Every time is an aware UTC datetime; states are plain strings with their values in the docstring.
 """
 
@@ -162,10 +163,23 @@ class AgentRun(ProcessColumns, Base):
 
 
 class Decision(Base):
-    """Why a request went where it went, and what came of it."""
+    """One call to a model: why it went there, and what came of it.
+
+    Attributes:
+        request_id: the same for all calls of one request. attempt: 1 is the first of them.
+        line: the line it stood in, `cloud` where it stood in none.
+        candidates: what else would have done, best first, each with its reason; refusals: what would not, and why.
+        energy_joules: of the card, during the call; None where it is not measured.
+        shadow_usd: what its tokens cost at list price, paid or not; None where no list price is known.
+        verdict: `verified`, or what was wrong.
+    """
 
     __tablename__ = "decisions"
-    __table_args__ = AUTOINCREMENT
+    __table_args__ = (
+        Index("decisions_by_run", "flow_run_id"),
+        Index("decisions_by_request", "request_id"),
+        AUTOINCREMENT,
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
@@ -183,6 +197,15 @@ class Decision(Base):
     work_seconds: Mapped[float] = mapped_column(default=0.0)
     first_token_seconds: Mapped[float] = mapped_column(default=0.0)
     verdict: Mapped[str]
+    request_id: Mapped[str] = mapped_column(default="")
+    attempt: Mapped[int] = mapped_column(default=1)
+    line: Mapped[str] = mapped_column(default="")
+    privacy: Mapped[str] = mapped_column(default="local_only")
+    quality: Mapped[str | None]
+    due_at: Mapped[datetime | None]
+    candidates: Mapped[list[Any]] = mapped_column(default=list)
+    energy_joules: Mapped[float | None]
+    shadow_usd: Mapped[float | None]
 
 
 class GovernorTick(Base):

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from governor import succession
+from governor import learning, ledger, succession, tier_states
 from governor.footprints import fittings
 from governor.line import Errand, Line
 from governor.pauses import in_force
-from governor.policy.facts import ModelSpec, Rung
+from governor.policy.facts import Kind, ModelSpec, Rung
+from governor.policy.gains import Tally
+from governor.policy.requests import ModelRequest
 from governor.policy.rules import Rules
 from governor.policy.turns import Act
 from governor.presence import judge
@@ -19,10 +21,11 @@ from governor.processes import identify
 from governor.settings import Home
 from governor.standing import known_rules, standing
 from governor.state.migrations import MIGRATIONS
-from governor.state.models import AgentRun, Slot, Ticket
+from governor.state.models import AgentRun, Decision, Slot, Ticket
 from governor.state.residents import Keeping
 from governor.state.sessions import database, reading, recall, store
 from governor.tick import last_tick
+from governor.tier_catalogue import catalogue
 from governor.unloading import sweep
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -112,3 +115,23 @@ def test_the_ladder_the_rules_and_a_pause_of_0_4_0_stand(hotdesk_home: Home):
     assert (pause.line, pause.by, pause.reason) == ("cpu", "person", "a game")
     last = last_tick()
     assert last is not None and last.by == "sentinel"
+
+
+def test_what_is_spent_closed_and_learned_in_0_5_0_still_counts(hotdesk_home: Home):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.5.0" / "hotdesk.sql").read_text())
+    now = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
+    groq = catalogue()["groq/gpt-oss-120b"]
+    used = {
+        (left.allowance.unit, left.allowance.span.value): left.used for left in ledger.lefts([groq], now)[groq.name]
+    }
+    assert (used["requests", "day"], used["tokens", "day"]) == (2, 2820)  # a dead process's call counts, a returned not
+    assert tier_states.closed(now)["gemini/gemini-3.6-flash"].closed_for == "quota"
+    request = ModelRequest(kind=Kind.CLASSIFY, prompt="x")
+    known = learning.gains_for(request, "triage/inbox", ["smollm2-135m"])
+    assert known.of_agent["smollm2-135m"] == Tally(tried=40, verified=37)
+    with reading() as session:
+        calls = session.scalars(
+            select(Decision).where(Decision.request_id == "f" * 32).order_by(Decision.attempt)
+        ).all()
+    assert [(call.tier, call.privacy) for call in calls] == [("tiny", "no_training"), (groq.name, "no_training")]
