@@ -1,4 +1,4 @@
-"""What the governor does for the lines every few minutes: the dead, the overstayed, and what they left on disk.
+"""What the governor does for the lines every few minutes: the dead, the overstayed, what they left on disk, old calls.
 
 Whoever waits does most of this at once (`policy.turns`); this is for a line in which nobody waits.
 Prefect's side is set right by `governor.mirror`.
@@ -6,8 +6,9 @@ Prefect's side is set right by `governor.mirror`.
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
-from governor import presence, succession
+from governor import decided, ledger, presence, succession
 from governor.bells import sweep_bells
 from governor.desk import clear_dead, line_of
 from governor.effects import RealEffects
@@ -31,6 +32,11 @@ def tidy_lines(lines: Iterable[str]) -> list[str]:
             done.append(f"could not see to the line {name}: {error.happened}")
     sweep_bells(home().bells)
     presence.sweep()
+    for prune in (ledger.prune, decided.prune):
+        try:
+            prune(datetime.now(UTC))
+        except HotdeskError as error:
+            log_event("not_pruned", level=logging.WARNING, why=error.happened)
     return done
 
 

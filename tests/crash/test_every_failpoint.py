@@ -1,8 +1,8 @@
 """kill -9 at every named failpoint: the next one sits down at once, and nothing is left behind.
 
-The names are read from the source, so a failpoint that is new has no scene and fails here. Each scene is
-a small play on a line of its own, with real processes and the real server; the victim kills itself at the
-point and at no other place. How long the next one may take is stated beside what it waits for.
+The names are read from the source, so a new failpoint has no scene and fails here. Each scene is a small play on a line
+of its own, with real processes and the real server; the victim kills itself at the point and at no other place. How
+long the next one may take is stated beside what it waits for.
 """
 
 import re
@@ -23,8 +23,9 @@ from tests.crash.stage import Stage
 SOURCES = sorted(Path(governor.__file__).parent.rglob("*.py"))
 STEPS = ("begin", "commit", "done")
 ROUNDS = 20
-# Those of residency have their scenes in `test_memory_failpoints`, those of the governor in `test_governor_failpoints`.
-ELSEWHERE = ("memory.", "governor.", "pause.", "resume.", "revoke_now.")
+# They have their scenes in `test_memory_failpoints`, `test_governor_failpoints` and `test_ledger_processes`.
+LEDGER = ("reserve.", "settle.", "give_back.", "prune_uses.", "prune_decisions.", "tier_state.")
+ELSEWHERE = ("memory.", "governor.", "pause.", "resume.", "revoke_now.", *LEDGER)
 
 
 def failpoints_in_the_source() -> list[str]:
