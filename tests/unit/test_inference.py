@@ -4,14 +4,26 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from governor import inference
+from governor import call_arguments, call_wire, inference
 from governor.errors import BadInput, ModelFailed
-from governor.policy.facts import ModelRequest
-from tests.fakes.openai_wire import BUSY, OVERFLOW, WRONG_KEY, FakeOpenAI, begins_and_hangs, drops, says, thinks
+from governor.policy.requests import ModelRequest
+from tests.fakes.ollama_server import FakeOllama
+from tests.fakes.openai_wire import (
+    BUSY,
+    OVERFLOW,
+    WRONG_KEY,
+    FakeOpenAI,
+    begins_and_hangs,
+    drops,
+    embeds,
+    says,
+    thinks,
+)
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}
 
@@ -84,7 +96,7 @@ def test_a_schema_goes_out_as_it_is():
     ],
 )
 def test_labels_are_quoted_for_the_grammar(label: str, literal: str):
-    assert inference.choices_grammar((label,)) == f"root ::= {literal}"
+    assert call_arguments.choices_grammar((label,)) == f"root ::= {literal}"
 
 
 def test_a_prompt_that_is_too_long_is_bad_input_and_names_the_remedy():
@@ -145,10 +157,82 @@ def test_an_engine_that_is_gone_is_not_worth_asking_again():
     assert caught.value.data["retryable"] is False
 
 
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in PROXIES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+    call_wire.proxy_for.cache_clear()
+    yield
+    call_wire.proxy_for.cache_clear()
+
+
+def test_a_proxy_of_the_environment_is_not_asked(proxy: None):
     with FakeOpenAI(says("hello")) as fake:
         assert ask(fake).text == "hello"
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_ollama_either(proxy: None):
+    """Words that stay on this machine would be on another one then."""
+    with FakeOllama("tag:1b") as fake:
+        parameters = {"model": "ollama_chat/tag:1b", "api_base": fake.address}
+        assert inference.complete(request(), parameters, deadline_seconds=20).text
+
+
+def test_an_engine_that_never_ends_is_cut_off():
+    with FakeOpenAI(says(*["x" * 5000] * 20)) as fake, pytest.raises(ModelFailed, match="far more") as caught:
+        ask(fake, max_tokens=3)
+    assert caught.value.data["retryable"] is False
+
+
+def test_an_answer_with_half_a_pair_of_surrogates_is_mended():
+    with FakeOpenAI(says("a\ud83d", "\ude00b\udc80")) as fake:
+        assert ask(fake).text == "a\U0001f600b\ufffd"
+
+
+def test_a_prompt_goes_out_with_its_inputs_and_as_text_that_can_be_encoded():
+    with FakeOpenAI(says("hello")) as fake:
+        ask(fake, prompt="Sum up\x00.", inputs={"letter": "Dear \u202eall"})
+    assert fake.bodies[0]["messages"][0]["content"] == "Sum up\ufffd.\n\nletter:\nDear \u202eall"
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_texts_become_vectors_in_their_order(backwards: bool):
+    with FakeOpenAI(embeds([1.0, 0.5], [0, -1], backwards=backwards)) as fake:
+        embedded = inference.embed(["one", "t\x00wo"], fake.parameters, deadline_seconds=20)
+    assert embedded.vectors == [[1.0, 0.5], [0, -1]]
+    assert embedded.tokens_in == 5
+    assert embedded.seconds > 0
+    assert fake.bodies[0]["input"] == ["one", "t\ufffdwo"]
+    assert "grammar" not in fake.bodies[0]
+
+
+def test_ollama_embeds_with_the_options_of_the_load():
+    with FakeOllama("tag:1b") as fake:
+        parameters = {"model": "ollama_chat/tag:1b", "api_base": fake.address, "num_ctx": 2048, "keep_alive": "30m"}
+        assert len(inference.embed(["one", "two"], parameters, deadline_seconds=20).vectors) == 2
+    [body] = [body for path, body in fake.bodies if path == "/api/embed"]
+    assert (body["options"], body["keep_alive"]) == ({"num_ctx": 2048}, "30m")
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        (embeds([1.0]), "1 vectors for 2 texts"),
+        (embeds([1.0], [1.0, 2.0]), "different lengths"),
+        (embeds([1.0], [float("nan")]), "no number"),
+        (BUSY, "failed"),
+    ],
+)
+def test_vectors_that_are_none_are_no_answer(scene: Any, words: str):
+    with FakeOpenAI(scene) as fake, pytest.raises(ModelFailed, match=words):
+        inference.embed(["one", "two"], fake.parameters, deadline_seconds=20)
+
+
+def test_texts_that_take_too_long_to_embed_are_left():
+    with FakeOpenAI(begins_and_hangs) as fake, pytest.raises(ModelFailed, match="within"):
+        inference.embed(["one"], fake.parameters, deadline_seconds=0.5)
