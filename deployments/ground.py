@@ -84,13 +84,25 @@ def start_workforce(where: Home, show: Screen, profile: Profile, *, port: int | 
 
 
 def find_profile(show: Screen) -> Profile:
-    """Detect what this machine carries, remember it for `status`, and say which models that means."""
+    """Detect what this machine carries, remember it for `status`, and say which models that means.
+
+    A model that Ollama has with other weights than it should have is not among them.
+    """
+    from deployments.model import distrust
     from governor.profile import current_profile
 
     profile = current_profile()
+    if wrong := distrust(profile):
+        for said in wrong:
+            show.say(said)
+        current_profile.cache_clear()
+        profile = current_profile()
     remember(PROFILE_KEY, profile.name)
     tiers = ", ".join(f"{tier}: {spec.model} ({spec.engine})" for tier, spec in profile.tiers.items())
     show.say(f"profile {profile.name}; {tiers}")
+    if profile.power == "battery":
+        runs = "one run" if profile.worker_limit == 1 else f"{profile.worker_limit} runs"
+        show.say(f"on battery: {runs} at a time until the next `hotdesk up`; HOTDESK_POWER=mains does as on mains")
     if any(spec.demo for spec in profile.tiers.values()):
         show.say("demo model, 135M: it shows how everything works; its prose is not to be trusted")
     for advice in profile.advice:

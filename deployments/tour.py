@@ -25,11 +25,13 @@ from governor.policy.rules import Rules
 from governor.processes import Identity, Life, life
 from governor.profile import current_profile
 from governor.resident_rows import engines_in_memory
+from governor.sensors import host
 from governor.standing import RUNG_KEY, STANDING_KEY, current_rung
 from governor.state.models import Slot, Ticket
 from governor.state.residents import Resident
 from governor.state.sessions import reading, recall, remember
 from governor.tick import SEEN_KEY, tick
+from governor.tier_models import shipped_spec
 from governor.unloading import unload_idle
 
 BUDGET_KEY, SAVED_KEY = "memory_budget_mib", "tour_saved_budget"
@@ -187,20 +189,10 @@ def _look(screen: Screen, mark: Mark) -> str:
 
 
 def shipped(context_tokens: int) -> ModelSpec:
-    """The shipped weights under some context, behind the line of the heavy model.
-
-    Raises:
-        NotReady: no tier of this profile runs on the shipped weights.
-    """
-    spec = next((spec for spec in current_profile().tiers.values() if spec.engine == "embedded"), None)
-    if spec is None:
-        raise NotReady(
-            "No tier of this profile runs on the shipped weights.",
-            means="The tour shows its acts with them only.",
-            remedy="Everything else works; see `hotdesk status`.",
-        )
+    """The shipped weights under some context, behind the line of the heavy model; every machine can run them."""
+    spec = shipped_spec("heavy", host.cores())
     name = f"{spec.model}-{context_tokens}"  # by another name: one model has one context for the whole fleet
-    return spec.model_copy(update={"model": name, "line": "gpu", "context_tokens": context_tokens})
+    return spec.model_copy(update={"model": name, "context_tokens": context_tokens})
 
 
 def _errand(spec: ModelSpec, agent: str, patience_seconds: float = PATIENCE_SECONDS) -> line.Errand:

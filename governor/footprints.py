@@ -13,7 +13,17 @@ from governor.engines import engine
 from governor.memory import memory
 from governor.policy.eviction import Size
 from governor.policy.facts import Footprint, ModelSpec, Weights
-from governor.policy.footprint import LARGE_CARD_MIB, Measured, add, corrected, estimate_mib, expected, grown, ladder
+from governor.policy.footprint import (
+    LARGE_CARD_MIB,
+    Measured,
+    add,
+    corrected,
+    driver_context_mib,
+    estimate_mib,
+    expected,
+    grown,
+    ladder,
+)
 from governor.policy.residency import Fitting
 from governor.state.residents import LearnedFootprint, Resident
 from governor.state.sessions import reading, transaction
@@ -47,14 +57,17 @@ def _expected(
 
 
 def _estimate(spec: ModelSpec, weights: Weights, context_tokens: int, cache_type: str) -> float:
-    on_card = spec.memory == "vram"
-    return estimate_mib(
+    """Over several cards an engine has its driver context on each (589 MiB on each of two H100s, measured)."""
+    where = memory(spec.memory)
+    card_mib = (where.total_mib() or LARGE_CARD_MIB) / where.cards if spec.memory == "vram" else None
+    estimate = estimate_mib(
         weights,
         context_tokens=context_tokens,
         cache_type=cache_type,
         engine_slots=spec.engine_slots,
-        card_mib=(memory(spec.memory).total_mib() or LARGE_CARD_MIB) if on_card else None,
+        card_mib=card_mib,
     )
+    return estimate + ((where.cards - 1) * driver_context_mib(card_mib) if card_mib is not None else 0.0)
 
 
 def _measured(spec: ModelSpec, place: str) -> dict[tuple[int, str], Measured]:

@@ -12,15 +12,16 @@ import psutil
 
 from governor.errors import BadInput
 from governor.sensors import host
-from governor.sensors.gpu import Card
+from governor.sensors.gpu import Card, open_cards
 from governor.settings import MIB
 
 
 class Memory(Protocol):
     """Where models live. What cannot be read is None, never zero (invariant 24)."""
 
-    # Key of learned footprints: the same model takes another amount on another card.
+    # Key of learned footprints: the same model takes another amount on another card. `cards`: how many it is made of.
     place: str
+    cards: int
 
     def free_mib(self) -> float | None:
         """What a newcomer could take now."""
@@ -36,31 +37,33 @@ class Memory(Protocol):
 
 
 class Vram:
-    """Memory of the first card, by the driver."""
+    """Memory of all cards together, by the driver: engines spread a model over them where one is too small for it.
 
-    def __init__(self, card: Card | None = None) -> None:
-        self._card = card or Card()
-        self.place = self._card.uuid or "vram"
+    What one card does not say is unknown of all of them; one that cannot be opened, or is hidden, is none.
+    """
+
+    def __init__(self, cards: Sequence[Card] | None = None) -> None:
+        self._cards = tuple(cards or open_cards())
+        self.place = "+".join(card.uuid for card in self._cards if card.uuid) or "vram"
+        self.cards = len(self._cards)
 
     def free_mib(self) -> float | None:
         """Free for anybody, as the driver says."""
-        memory = self._card.memory_mib()
-        return memory[0] if memory else None
+        return _sum([memory and memory[0] for memory in map(Card.memory_mib, self._cards)])
 
     def total_mib(self) -> float | None:
-        """Memory of the card, what the driver reserves for itself included."""
-        memory = self._card.memory_mib()
-        return memory[1] if memory else None
+        """Memory of the cards, what the driver reserves for itself included."""
+        return _sum([memory and memory[1] for memory in map(Card.memory_mib, self._cards)])
 
     def held_mib(self, pids: Sequence[int]) -> float | None:
         """Charged by the driver to these processes, their driver contexts included."""
-        return self._card.held_mib(pids) if pids else None
+        return _sum([card.held_mib(pids) for card in self._cards]) if pids else None
 
 
 class Ram:
     """Memory of the host, within what a container allows."""
 
-    place = "ram"
+    place, cards = "ram", 1
 
     def free_mib(self) -> float | None:
         """Available without swapping."""
@@ -83,6 +86,11 @@ class Ram:
             except psutil.Error:
                 return None
         return held
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 # By name; a test puts its own in here.

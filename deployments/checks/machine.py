@@ -5,8 +5,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
+from deployments.cadence import in_words
 from deployments.checks import Check, failed, passed, warned
-from governor.engines import ollama
+from governor.machine import look_around
 from governor.profile import current_profile
 from governor.sensors import gpu, host
 
@@ -57,6 +58,7 @@ def memory() -> Check:
     """The fleet's processes and the profile's models fit what is available now."""
     profile = current_profile()
     models = sum(spec.expected_mib for spec in profile.tiers.values() if spec.gpu_layers == 0)
+    models = min(models, profile.memory_budget_mib)  # what takes turns is not there together
     needed = SERVER_AND_WORKERS_MIB + FLOW_RUN_MIB * profile.worker_limit + models
     reading = next((item for item in host.read() if item.name == "host_available_mib"), None)
     if reading is None or reading.value is None:
@@ -73,19 +75,25 @@ def graphics() -> Check:
     total, free = readings["vram_total_mib"], readings["vram_free_mib"]
     if total.value is None or free.value is None:
         return passed("gpu", f"no GPU: {total.why}. The line `gpu` then guards the one heavy model in memory")
-    return passed("gpu", f"{free.value:.0f} of {total.value:.0f} MiB free")
+    cards = len(gpu.total_mib_by_card())
+    more = f"; {cards} cards: models may be spread over them, heat and pressure are those of this one"
+    return passed("gpu", f"{free.value:.0f} of {total.value:.0f} MiB free{more if cards > 1 else ''}")
 
 
 def profile() -> Check:
-    """Which profile was detected, and with which models."""
+    """Which profile was detected, with which models, and what it holds back."""
     found = current_profile()
     tiers = ", ".join(f"{tier}: {spec.model} on {spec.engine}" for tier, spec in sorted(found.tiers.items()))
-    return passed("profile", f"{found.name}; {tiers}")
+    runs = f"{found.worker_limit} runs at a time on {found.power}"
+    kept = f"; agents run at {in_words(found.cadence)} of several times a day" if found.cadence > 1 else ""
+    return passed("profile", f"{found.name}; {tiers}; {runs}{kept}")
 
 
 def ollama_server() -> Check:
-    """Whether Ollama answers; without it the demo model works."""
-    tags, advice = ollama.available_tags(), " ".join(current_profile().advice)
-    if tags is None:
-        return passed("ollama", "not running; the embedded demo model is used", advice)
-    return passed("ollama", f"answers, with {len(tags)} models", advice)
+    """Whether Ollama answers, and whether what it has may be used; without it the demo model works."""
+    machine, advice = look_around(), " ".join(current_profile().advice)
+    if machine.tags is None:
+        return passed("ollama", "not running; models that need it are not there", advice)
+    if machine.refused:
+        return warned("ollama", f"other weights than there should be: {', '.join(machine.refused)}", advice)
+    return passed("ollama", f"answers, with {len(machine.tags)} models", advice)

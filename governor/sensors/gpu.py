@@ -4,6 +4,7 @@ Each figure is read on its own: a card that hides its utilisation still says how
 Nothing here raises. Which processes are our engines' is the caller's to say.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -51,23 +52,58 @@ def read(nvml: Any = None, *, costly: bool = True, engine_pids: Iterable[int] = 
         card.close()
 
 
-def total_mib() -> float | None:
-    """Memory of the first card, None when there is none or it does not say."""
-    card = Card()
-    try:
-        memory = card.memory_mib()
-        return memory[1] if memory else None
-    finally:
-        card.close()
+def open_cards(nvml: Any = None) -> tuple["Card", ...]:
+    """Every card that can be opened and that our engines may use, each kept open; else one that says why there is none.
+
+    CUDA_VISIBLE_DEVICES counts as for the engines: what it hides is not there. One that cannot be opened at all is left
+    out, so that it does not make the others unknown.
+    """
+    first = Card(nvml=nvml)
+    found = (first, *(Card(index, nvml) for index in range(1, first.count)))
+    seen = visible([card.uuid for card in found], os.environ.get("CUDA_VISIBLE_DEVICES"))
+    usable = [card for card in found if card.is_open]
+    kept = tuple(card for index, card in enumerate(found) if card.is_open and index in seen)
+    answer = kept or tuple(usable[:1]) or (first,)
+    for card in found:
+        if card not in answer:
+            card.close()
+    if usable and not kept:
+        answer[0].close("CUDA_VISIBLE_DEVICES hides every card")
+    return answer
 
 
-def card_uuid(index: int = 0, nvml: Any = None) -> str | None:
-    """The driver's name for a card, the same in every process and after every boot; None when there is none."""
-    card = Card(index, nvml)
+def visible(uuids: Sequence[str], said: str | None) -> list[int]:
+    """Which cards CUDA_VISIBLE_DEVICES leaves, by their place in `uuids`; None: it is not set, and leaves all.
+
+    As CUDA reads it: numbers, or beginnings of uuids that fit one card; what stands behind an entry that names none,
+    or one twice, does not count. Numbers are the driver's (CUDA_DEVICE_ORDER=PCI_BUS_ID), which CUDA itself may count
+    otherwise where cards differ. A slice (MIG) does not say whose it is: then no card is left out.
+    """
+    if said is None or said.strip().startswith("MIG-"):
+        return [*range(len(uuids))]
+    left: list[int] = []
+    for entry in map(str.strip, said.split(",")):
+        named = [int(entry)] if entry.isascii() and entry.isdecimal() else []
+        if entry.startswith("GPU-"):
+            named = [index for index, uuid in enumerate(uuids) if uuid.startswith(entry)]
+        if len(named) != 1 or named[0] >= len(uuids) or named[0] in left:
+            break
+        left += named
+    return left
+
+
+def total_mib_by_card(nvml: Any = None) -> dict[str, float]:
+    """Memory of each card that says so, by the driver's name for it, in the driver's order; empty without a GPU.
+
+    The name is the same in every process and after every boot.
+    """
+    cards = open_cards(nvml)
     try:
-        return card.uuid or None
+        found = {card.uuid or str(index): card.memory_mib() for index, card in enumerate(cards)}
+        return {name: memory[1] for name, memory in found.items() if memory is not None}
     finally:
-        card.close()
+        for card in cards:
+            card.close()
 
 
 class Card:
@@ -83,13 +119,18 @@ class Card:
         self._running = running
         self._card: Any = None
         self._why, self._lost, self._looked = "", False, False
-        self.uuid = ""
+        self.uuid, self.count = "", 0
         self._open()
 
-    def close(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether the driver has it: it may still keep single figures to itself."""
+        return self._card is not None and not self._lost
+
+    def close(self, why: str = "the card was closed") -> None:
         """Let go of the library; nothing is read through this object any more."""
         if self._card is not None:
-            self._card, self._why = None, "the card was closed"
+            self._card, self._why = None, why
             self._shut_down()
 
     def readings(self, *, costly: bool = True, engine_pids: Iterable[int] = ()) -> list[Reading]:
@@ -122,6 +163,10 @@ class Card:
         """What these processes hold together, 0.0 when none of them is on the card; None where it is not said."""
         everybody = self.by_process()
         return None if everybody is None else sum(everybody.get(pid, 0.0) for pid in set(pids))
+
+    def energy_joules(self) -> float | None:
+        """What the card used since its driver was loaded, in 4.3 ms; None when it does not say."""
+        return self._thousandth("gpu_energy_j").value
 
     def _memory(self, engine_pids: set[int]) -> list[Reading]:
         # A card that shares the host's memory answers "not supported" to its memory, a MIG slice to its utilisation.
@@ -214,7 +259,8 @@ class Card:
             self._why = f"no NVIDIA driver ({error})"
             return
         try:
-            self._why = "" if self._nvml.nvmlDeviceGetCount() else "the NVIDIA driver sees no card"
+            self.count = int(self._nvml.nvmlDeviceGetCount())
+            self._why = "" if self.count else "the NVIDIA driver sees no card"
             if not self._why:
                 self._card = self._nvml.nvmlDeviceGetHandleByIndex(self._index)
         except self._errors as error:

@@ -79,6 +79,12 @@ def cores(*, limits: Callable[[], cgroup.Limits] = cgroup.read) -> int:
     return max(1, int(min(allowed, physical, limits().cores or allowed)))
 
 
+def on_mains(*, battery: Callable[[], Any] | None = None) -> bool | None:
+    """Whether the machine is on mains now; None when nobody says, which is also what a machine without a battery is."""
+    told = next(r for r in _power(battery or (lambda: psutil.sensors_battery())) if r.name == "on_mains").value
+    return None if told is None else bool(told)
+
+
 def _memory(memory: Callable[[], Any], limits: cgroup.Limits) -> list[Reading]:
     try:
         seen = memory()

@@ -23,7 +23,7 @@ RECENT, EARLIER_AT_MOST, EARLIER_AT_LEAST = 3, 50, 8
 FRESH = timedelta(minutes=10)
 # A shorter answer tells more about its first token than about the speed.
 LEAST_TOKENS = 16
-# The least that a call is waited for (`asking.CALL_OVERHEAD_SECONDS`); one of so long without a token was given up.
+# The least that a call is waited for (`serving.CALL_OVERHEAD_SECONDS`); one of so long without a token was given up.
 # Nobody gives up a model that writes 2 tokens a second: two such calls in a row are no speed at all.
 GIVEN_UP_SECONDS, GIVEN_UP_IN_A_ROW = 20.0, 2
 # Another driver, another card, another build of the engine: older answers tell of another machine.

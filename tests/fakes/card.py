@@ -25,7 +25,7 @@ FIRST_PID = 2**22 + 1
 class FakeCard:
     """Memory by pid. `says_pids` False: like a driver that hides what single processes hold."""
 
-    place = "GPU-fake"
+    place, cards = "GPU-fake", 1
 
     def __init__(self, total_mib: float = 6144.0) -> None:
         self.total = total_mib

@@ -33,7 +33,7 @@ KEEP = Rules(keep_alive_seconds=300)
 class FakeMemory:
     """A FAKE memory of 1,000 MiB that is as full as the test says."""
 
-    place = "ram"
+    place, cards = "ram", 1
 
     def __init__(self) -> None:
         self.used = 300.0

@@ -2,10 +2,11 @@
 
 import pytest
 
+from governor.memory import Vram
 from governor.policy.facts import Reading
 from governor.sensors import gpu
 from governor.sensors.gpu import CHEAP, COSTLY, Card
-from tests.fakes.nvml import LOST, FakeNvml
+from tests.fakes.nvml import LOST, NOT_SUPPORTED, FakeNvml
 from tests.unit.readings import values
 
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses"
@@ -48,7 +49,8 @@ def test_a_machine_without_a_usable_card_is_unknown(nvml: FakeNvml, why: str):
     readings = gpu.read(nvml)
     assert values(readings) == dict.fromkeys(ALL)
     assert {r.why for r in readings} == {why}
-    assert (gpu.card_uuid(nvml=nvml), Card(nvml=nvml).memory_mib(), Card(nvml=nvml).held_mib([11])) == (None,) * 3
+    assert (Card(nvml=nvml).memory_mib(), Card(nvml=nvml).held_mib([11])) == (None,) * 2
+    assert gpu.total_mib_by_card(nvml) == {}
     assert nvml.open == 0
 
 
@@ -187,3 +189,69 @@ def test_a_driver_that_comes_later_is_found_and_costs_a_hot_loop_nothing():
 
 def test_a_library_that_does_not_close_spoils_no_reading():
     assert values(gpu.read(FakeNvml("nvmlShutdown")))["vram_free_mib"] == 2048
+
+
+def test_the_memory_of_several_cards_counts_together():
+    nvml = FakeNvml(cards=2)
+    assert gpu.total_mib_by_card(nvml) == {"GPU-fake": 6144, "GPU-fake-1": 6144}
+    assert nvml.open == 0
+    both = Vram(gpu.open_cards(nvml))
+    assert (both.place, both.free_mib(), both.total_mib()) == ("GPU-fake+GPU-fake-1", 4096, 12288)
+    assert (both.held_mib([11]), both.held_mib([])) == (4096, None)
+
+
+def test_a_card_that_opens_and_does_not_say_makes_all_of_them_unknown():
+    nvml = FakeNvml(cards=2)
+    both = Vram(gpu.open_cards(nvml))
+    nvml.broken = {PROCESSES: NOT_SUPPORTED}
+    assert (both.free_mib(), both.held_mib([11])) == (4096, None)
+    nvml.broken = {"nvmlDeviceGetMemoryInfo": NOT_SUPPORTED}
+    assert (both.free_mib(), both.total_mib()) == (None, None)
+
+
+@pytest.mark.parametrize(("dead", "place"), [({1}, "GPU-fake+GPU-fake-2"), ({0}, "GPU-fake-1+GPU-fake-2")])
+def test_a_dead_card_is_left_out_and_the_others_are_known(dead: set[int], place: str):
+    nvml = FakeNvml(cards=3)
+    nvml.dead = dead
+    alive = Vram(gpu.open_cards(nvml))
+    assert (alive.place, alive.cards, alive.free_mib(), alive.total_mib()) == (place, 2, 4096, 12288)
+    nvml.dead = {0, 1, 2}
+    assert Vram(gpu.open_cards(nvml)).total_mib() is None
+    assert gpu.total_mib_by_card(nvml) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (None, [0, 1, 2]),
+        ("1", [1]),
+        ("2, 0", [2, 0]),
+        ("GPU-ab", [0]),
+        ("GPU-c1,1", [2, 1]),
+        ("0,9,1", [0]),  # what stands behind an entry that names none does not count
+        ("0,-1,1", [0]),
+        ("0,0,1", [0]),
+        ("GPU-a", []),  # two begin like that
+        ("", []),
+        ("-1", []),
+        ("3", []),
+        ("NoDevFiles", []),
+        ("²", []),
+        ("MIG-5c0ffee", [0, 1, 2]),
+    ],
+)
+def test_cards_are_hidden_as_cuda_hides_them(said: str | None, seen: list[int]):
+    assert gpu.visible(["GPU-ab12", "GPU-a999", "GPU-c123"], said) == seen
+
+
+def test_hidden_cards_do_not_count(monkeypatch: pytest.MonkeyPatch):
+    nvml = FakeNvml(cards=2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpu.total_mib_by_card(nvml) == {"GPU-fake-1": 6144}
+    one = Vram(gpu.open_cards(nvml))
+    assert (one.place, one.cards, one.free_mib(), nvml.open) == ("GPU-fake-1", 1, 2048, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu.total_mib_by_card(nvml) == {}
+    (none,) = gpu.open_cards(nvml)
+    assert (Vram([none]).total_mib(), nvml.open) == (None, 1)
+    assert "hides every card" in none.memory_readings([])[0].why

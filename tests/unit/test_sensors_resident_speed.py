@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete
 
-from governor import asking
+from governor import serving
 from governor.sensors import resident_speed
 from governor.state.models import Decision
 from governor.state.residents import Resident
@@ -137,7 +137,7 @@ def test_calls_that_were_given_up_count_while_they_are_of_this_load_and_of_late(
 
 
 def test_a_call_counts_as_given_up_after_the_least_that_any_is_waited_for():
-    assert resident_speed.GIVEN_UP_SECONDS == asking.CALL_OVERHEAD_SECONDS
+    assert resident_speed.GIVEN_UP_SECONDS == serving.CALL_OVERHEAD_SECONDS
 
 
 def test_a_model_without_a_history_that_answers_nothing_is_told_all_the_same(stage: FakeEngine):
