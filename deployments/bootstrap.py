@@ -16,6 +16,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.workers.process import ProcessWorker
 
 from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL
+from deployments.cadence import less_often
 from deployments.deploying import deploy
 from deployments.fleet import Entry, read_fleet
 from governor.errors import NotReady
@@ -72,7 +73,9 @@ def bootstrap(
             _pool(client, done)
             _blocks(client, done)
             tell(f"deploying {len(entries)} flows")
-            for deployed in deploy(client, entries):
+            if said := less_often(entries, profile):
+                tell(said)
+            for deployed in deploy(client, entries, cadence=profile.cadence):
                 done.deployments.append(deployed.name)
                 done.paused += [deployed.name] if deployed.paused else []
                 done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
@@ -118,6 +121,8 @@ def _blocks(client: SyncPrefectClient, done: Bootstrapped) -> None:
     for kind in block_types():
         kind.register_type_and_schema()
         slug = kind.get_block_type_slug()
+        if any(info.is_required() for info in kind.model_fields.values()):
+            continue  # nobody but the operator can say what it is about: there is no default document
         done.blocks.append(f"{slug}/{DEFAULT_BLOCK}")
         try:
             client.read_block_document_by_name(DEFAULT_BLOCK, slug)
@@ -128,7 +133,8 @@ def _blocks(client: SyncPrefectClient, done: Bootstrapped) -> None:
 
 def block_types() -> list[type[Block]]:
     """What an operator edits in the UI."""
+    from blocks.cloud_tier import CloudTier
     from blocks.policy import GovernorPolicy
     from blocks.router import ModelRouter
 
-    return [ModelRouter, GovernorPolicy]
+    return [ModelRouter, GovernorPolicy, CloudTier]

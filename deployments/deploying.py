@@ -1,7 +1,8 @@
 """Send the fleet to the server, as `prefect deploy --all` would, but in a fifth of its time.
 
 The same path, entrypoint and pull step are recorded, so a process worker started in any folder runs
-it. What an operator changed in the UI (a paused deployment, a schedule switched off) stays.
+it. What an operator changed in the UI (a paused deployment, a schedule switched off) stays. On a weak machine agents
+are deployed with fewer of their times (`cadence`), which their descriptions say.
 """
 
 from collections.abc import Sequence
@@ -14,15 +15,17 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
+from deployments.cadence import in_words, thin, thin_entry
 from deployments.fleet import Concurrency, Entry, Schedule, checkout
 from governor.errors import BadInput
+from governor.model_catalogue import MOST_CADENCE
 
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
@@ -37,15 +40,21 @@ class Deployed:
     paused: bool
 
 
-def deploy(client: SyncPrefectClient, entries: Sequence[Entry], root: Path | None = None) -> list[Deployed]:
+def deploy(
+    client: SyncPrefectClient, entries: Sequence[Entry], root: Path | None = None, *, cadence: int = 1
+) -> list[Deployed]:
     """Create or update every entry; safe to call again.
+
+    Args:
+        cadence: agents that run several times a day get every `cadence`-th of their times, 1: all of them.
 
     Raises:
         BadInput: a flow file cannot be imported, or the server refuses a value.
     """
     root = root or checkout()
     loaded = {entry.entrypoint: load_flow(entry.entrypoint, root) for entry in entries}
-    return [_deploy_one(client, entry, loaded[entry.entrypoint], root) for entry in entries]
+    plan = [(entry, cadence if thin_entry(entry, cadence) is not entry else 1) for entry in entries]
+    return [_deploy_one(client, entry, loaded[entry.entrypoint], root, every=every) for entry, every in plan]
 
 
 def load_flow(entrypoint: str, root: Path) -> Flow[..., Any]:
@@ -64,15 +73,19 @@ def load_flow(entrypoint: str, root: Path) -> Flow[..., Any]:
         ) from error
 
 
-def _deploy_one(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path) -> Deployed:
+def _deploy_one(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path, *, every: int) -> Deployed:
     name = f"{flow.name}/{entry.name}"
     try:
         before = client.read_deployment_by_name(name)
     except ObjectNotFound:
         before = None
     paused = entry.paused if before is None else before.paused
+    timing = {
+        "description": _description(entry.description or flow.description, every),
+        "schedules": _schedules(entry.schedules, before, every),
+    }
     try:
-        deployment_id = client.create_deployment(**_payload(client, entry, flow, root, before), paused=paused)
+        deployment_id = client.create_deployment(**_payload(client, entry, flow, root), **timing, paused=paused)
     except (PrefectHTTPStatusError, ValueError) as error:
         detail = error.response.text if isinstance(error, httpx.HTTPStatusError) else error
         raise BadInput(
@@ -83,9 +96,7 @@ def _deploy_one(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], r
     return Deployed(name, deployment_id, created=before is None, paused=bool(paused))
 
 
-def _payload(
-    client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path, before: DeploymentResponse | None
-) -> dict[str, Any]:
+def _payload(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path) -> dict[str, Any]:
     limit = entry.concurrency_limit
     options = None
     if isinstance(limit, Concurrency):
@@ -95,10 +106,8 @@ def _payload(
         "flow_id": client.create_flow_from_name(flow.name),
         "name": entry.name,
         "version": entry.version or flow.version,
-        "description": entry.description or flow.description,
         "tags": list(entry.tags),
         "parameters": entry.parameters,
-        "schedules": [_schedule(schedule, before) for schedule in entry.schedules],
         "work_pool_name": entry.work_pool.name,
         "work_queue_name": entry.work_pool.work_queue_name,
         "job_variables": entry.work_pool.job_variables,
@@ -111,16 +120,63 @@ def _payload(
     }
 
 
-def _schedule(schedule: Schedule, before: DeploymentResponse | None) -> DeploymentScheduleCreate:
-    """The schedule as Prefect's; one that an operator switched off on the server stays off."""
-    when = _when(schedule)
-    off = [old.schedule for old in before.schedules if not old.active] if before else []
+def _description(text: str | None, every: int) -> str | None:
+    """What the agent does, and that it does it less often than is written."""
+    if every == 1:
+        return text
+    return " ".join(filter(None, (text, f"On this machine it runs at {in_words(every)} of its times.")))
+
+
+def _schedules(
+    written: Sequence[Schedule], before: DeploymentResponse | None, every: int
+) -> list[DeploymentScheduleCreate]:
+    """The schedules as Prefect's; one that an operator switched off on the server, at any cadence, stays off.
+
+    Those that come to the same times at this cadence run once. One of them that is off stays there as it is written:
+    by that it is known again at the next cadence.
+    """
+    off = _switched_off(written, before.schedules if before else [])
+    sent: list[DeploymentScheduleCreate] = []
+    by_activity = sorted(enumerate(written), key=lambda one: not (one[1].active and one[0] not in off))
+    for at, schedule in by_activity:
+        made = _created(schedule, thin(schedule, every), active=schedule.active and at not in off)
+        if every > 1 and any(_is_double(made, other) for other in sent):
+            if made.active:
+                continue
+            made = _created(schedule, schedule, active=False)
+        sent.append(made)
+    return sent
+
+
+def _created(schedule: Schedule, when: Schedule, *, active: bool) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
-        schedule=when,
-        active=schedule.active and not any(_same(when, old) for old in off),
-        parameters=schedule.parameters,
-        slug=schedule.slug,
+        schedule=_when(when), active=active, parameters=schedule.parameters, slug=schedule.slug
     )
+
+
+def _is_double(one: DeploymentScheduleCreate, other: DeploymentScheduleCreate) -> bool:
+    return one.parameters == other.parameters and one.schedule == other.schedule
+
+
+def _switched_off(written: Sequence[Schedule], before: Sequence[DeploymentSchedule]) -> set[int]:
+    """The places of those that are off on the server.
+
+    A time there can come of more than one that is written: first it is read at the cadence that explains most of what
+    is there, which is the one of the last bootstrap; what that does not explain as it is written, then at any cadence.
+    """
+    there = [(_identity(old.schedule), old.active) for old in before]
+    if all(active for _, active in there):
+        return set()
+    thinned = [[thin(schedule, every) for schedule in written] for every in range(1, MOST_CADENCE + 1)]
+    known = {schedule.model_dump_json(): schedule for form in thinned for schedule in form}
+    identities = {written_so: _identity(_when(schedule)) for written_so, schedule in known.items()}
+    forms = [[identities[schedule.model_dump_json()] for schedule in form] for form in thinned]
+    last = max(forms, key=lambda form: sum(old in form for old, _ in there))
+    off: set[int] = set()
+    for one in (old for old, active in there if not active):
+        places = ({at for at, when in enumerate(form) if when == one} for form in (last, *forms))
+        off |= next(filter(None, places), set())
+    return off
 
 
 def _when(schedule: Schedule) -> CronSchedule | IntervalSchedule | RRuleSchedule:
@@ -134,7 +190,6 @@ def _when(schedule: Schedule) -> CronSchedule | IntervalSchedule | RRuleSchedule
     return IntervalSchedule(interval=timedelta(seconds=schedule.interval or 0), **extras)
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Equal but for an interval's anchor, which is the moment of its first saving when none is given."""
-    dumps = [schedule.model_dump(mode="json", exclude={"anchor_date"}) for schedule in (one, other)]
-    return dumps[0] == dumps[1]
+def _identity(schedule: Any) -> str:
+    """All but an interval's anchor, which is the moment of its first saving when none is given."""
+    return schedule.model_dump_json(exclude={"anchor_date"})
