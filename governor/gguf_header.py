@@ -73,6 +73,18 @@ def _read(path: Path, seen: tuple[tuple[Path, int, int], ...]) -> Weights:
     return weights
 
 
+def says_pooling(path: Path) -> bool:
+    """Whether the file of an embedding model says how the vectors of a text's tokens become one.
+
+    One that cannot be read is left to whoever loads it, to say why.
+    """
+    try:
+        keys = _Header.read(_parts(path)[0]).keys
+    except (OSError, ValueError):
+        return True
+    return f"{keys.get('general.architecture')}.pooling_type" in keys
+
+
 def weights_from_keys(keys: Mapping[str, Any], file_mib: float, embedding_mib: float) -> Weights | None:
     """The same from keys and values, as Ollama's `model_info` lists them; None where they do not suffice.
 

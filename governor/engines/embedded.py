@@ -26,10 +26,11 @@ import psutil
 from governor.engines import llama_slots
 from governor.engines.embedded_child import KEEP
 from governor.engines.embedded_log import FETCH, corrupt, log_of, why_not
+from governor.engines.environment import child_environment
 from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
 from governor.engines.wire import SLICE_SECONDS, Wire
 from governor.errors import BadInput, NotReady
-from governor.gguf_header import read_weights
+from governor.gguf_header import read_weights, says_pooling
 from governor.policy.facts import ModelSpec, Weights
 from governor.processes import Life, end, identify, life
 from governor.settings import MIB, home
@@ -198,6 +199,8 @@ def _settings(spec: ModelSpec, path: Path, deadline_seconds: float) -> dict[str,
         "cache_type": spec.cache_type,
         "gpu_layers": spec.gpu_layers,
         "threads": spec.threads,
+        "embeds": spec.embeds,
+        "own_pooling": not spec.embeds or says_pooling(path),
         "api_key": secrets.token_urlsafe(24),
         "parent_pid": os.getpid(),
         "bound_seconds": math.ceil(deadline_seconds + ORPHAN_SECONDS),
@@ -214,7 +217,12 @@ def _spawn(log: Path, spec: ModelSpec) -> subprocess.Popen[bytes]:
             log.replace(log.with_suffix(".old"))
         with log.open("wb") as sink:
             return subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env=child_environment(),
+                start_new_session=True,
             )
     except OSError as error:
         raise NotReady(

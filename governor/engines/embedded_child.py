@@ -88,6 +88,12 @@ def start(settings: dict[str, Any]) -> Any:
     for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
         cpu.n_threads = settings["threads"]
     parameters.n_threads_http = SPARE_HTTP_THREADS + settings["engine_slots"]
+    if settings["embeds"]:
+        parameters.embedding = True
+        # A text is read at once or not at all, unlike a prompt, which is read in pieces of 512 tokens.
+        parameters.n_batch = parameters.n_ubatch = settings["context_tokens"]
+        if not settings["own_pooling"]:  # a vector for each token otherwise, which the route refuses
+            parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     _close_to_strangers(parameters, settings["api_key"])
     return xllamacpp.Server(parameters)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from governor.errors import BadInput, NotReady
+from governor.gguf_header import says_pooling
 from governor.policy.facts import ModelSpec
 from governor.settings import home
 
@@ -45,22 +46,7 @@ def section(spec: ModelSpec) -> dict[str, str]:
         section cannot say.
     """
     path = weights_path(spec)
-    if not NAME.fullmatch(spec.model) or spec.model in RESERVED:
-        raise BadInput(
-            f"The model name {spec.model!r} cannot be used with the engine llama_server.",
-            remedy="Rename it in the profile: letters, digits and . _ / + -, with a letter or digit first.",
-            model=spec.model,
-        )
-    if spec.cache_type not in CACHE_TYPES:
-        raise BadInput(
-            f"The engine llama_server cannot keep a context as {spec.cache_type!r}.",
-            remedy=f"Use one of: {', '.join(CACHE_TYPES)}.",
-            model=spec.model,
-        )
-    if not path.is_file() or not os.access(path, os.R_OK):
-        raise _not_ready(path, "is missing or cannot be read", "Run `hotdesk fetch`, or put the file there.")
-    if COMMENT.search(str(path)):
-        raise _not_ready(path, "has a ; or # in its name", "Rename the file or the folder.")
+    _refuse_unusable(spec, path)
     told = {
         "model": str(path),
         "ctx-size": str(spec.context_tokens * spec.engine_slots),
@@ -79,7 +65,35 @@ def section(spec: ModelSpec) -> dict[str, str]:
         "metrics": "true",
         "stop-timeout": str(STOP_SECONDS),
     }
-    return told | ({"log-verbosity": str(SAY_LAYERS)} if spec.gpu_layers else {})
+    told |= {"log-verbosity": str(SAY_LAYERS)} if spec.gpu_layers else {}
+    return told | (_embedder(spec, path) if spec.embeds else {})
+
+
+def _refuse_unusable(spec: ModelSpec, path: Path) -> None:
+    """Raises as `section`."""
+    if not NAME.fullmatch(spec.model) or spec.model in RESERVED:
+        raise BadInput(
+            f"The model name {spec.model!r} cannot be used with the engine llama_server.",
+            remedy="Rename it in the profile: letters, digits and . _ / + -, with a letter or digit first.",
+            model=spec.model,
+        )
+    if spec.cache_type not in CACHE_TYPES:
+        raise BadInput(
+            f"The engine llama_server cannot keep a context as {spec.cache_type!r}.",
+            remedy=f"Use one of: {', '.join(CACHE_TYPES)}.",
+            model=spec.model,
+        )
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise _not_ready(path, "is missing or cannot be read", "Run `hotdesk fetch`, or put the file there.")
+    if COMMENT.search(str(path)):
+        raise _not_ready(path, "has a ; or # in its name", "Rename the file or the folder.")
+
+
+def _embedder(spec: ModelSpec, path: Path) -> dict[str, str]:
+    """A text is read at once or not at all; a file that does not say how its vectors become one: by their mean."""
+    size = str(spec.context_tokens)
+    told = {"embeddings": "true", "batch-size": size, "ubatch-size": size}
+    return told if says_pooling(path) else told | {"pooling": "mean"}
 
 
 def write(path: Path, model: str, told: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from governor.engines import llama_presets
+from governor.engines.environment import child_environment
 from governor.engines.llama_folder import (
     BINARY,
     folder,
@@ -221,7 +222,7 @@ def _start(program: Path, deadline: float) -> Router:
 
 def _spawn(program: Path, log: Path) -> subprocess.Popen[bytes]:
     # What the caller's environment says to llama.cpp is not what was admitted.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(READ_BY_LLAMA)}
+    environment = {name: value for name, value in child_environment().items() if not name.startswith(READ_BY_LLAMA)}
     environment[KEY_VARIABLE] = str(key_file())
     environment["LLAMA_CACHE"] = str(folder() / "cache")  # never made: the user's own models are not ours to list
     # Appended to, so that the log can be emptied while it is written.

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from governor.engines.protocol import Loaded, Record, Running, Usage, Watch, forget, unwatched
@@ -64,10 +64,26 @@ def _host_and_port(named: str) -> tuple[str, int | None]:
         return host, DEFAULT_PORTS[""]
 
 
-def available_tags(timeout_seconds: float = 0.5) -> list[str] | None:
-    """Tags of the models it has on disk; None when no server answers."""
+class OnDisk(NamedTuple):
+    """A model that it has: its tag, the size of all its files together, the digest of the manifest that lists them."""
+
+    name: str
+    size_bytes: int | None
+    digest: str
+
+
+def on_disk(timeout_seconds: float = 0.5) -> list[OnDisk] | None:
+    """The models it has; None when no server answers."""
     rows = _listed("/api/tags", timeout_seconds)
-    return None if rows is None else [str(row.get("name")) for row in rows]
+    if rows is None:
+        return None
+    return [OnDisk(str(row.get("name")), _counted(row.get("size")), str(row.get("digest") or "")) for row in rows]
+
+
+def weights_sha256(tag: str) -> str | None:
+    """The sha256 of a model's weights, which is how it names their file; None when it does not say."""
+    blob = BLOB.search(str(_shown(tag).get("modelfile", "")))
+    return blob[1].removeprefix("sha256-") if blob else None
 
 
 def fitting_model(tags: list[str], wanted: str) -> str | None:
@@ -110,7 +126,7 @@ class OllamaEngine:
     def load(
         self, spec: ModelSpec, *, deadline_seconds: float = 60.0, record: Record = forget, watch: Watch = unwatched
     ) -> Loaded:
-        """Load with the fleet's one context; a request without a prompt is Ollama's way to ask for that.
+        """Load with the fleet's one context; a request without a prompt (or text) is Ollama's way to ask for that.
 
         Raises:
             NotReady: no server, or it does not have the model. ModelFailed: queue full, or not loaded in time.
@@ -153,13 +169,14 @@ class OllamaEngine:
         return (rows is not None and _row(rows, model) is None) or _take_out(model)
 
     def litellm_parameters(self, spec: ModelSpec, loaded: Loaded) -> dict[str, Any]:
-        """`ollama_chat/`, because its /v1 takes neither num_ctx nor keep_alive; the same values as at the load."""
-        return {
-            "model": f"ollama_chat/{spec.source}",
-            "api_base": loaded.address,
-            "num_ctx": spec.context_tokens,
-            "keep_alive": KEEP_ALIVE,
-        }
+        """`ollama_chat/`, because its /v1 takes neither num_ctx nor keep_alive; the same values as at the load.
+
+        An embedding model is `ollama/`, litellm's name for /api/embed, and is told not to cut what is too long.
+        """
+        where = {"api_base": loaded.address, **_options(spec), "keep_alive": KEEP_ALIVE}
+        if spec.embeds:
+            return {"model": f"ollama/{spec.source}", "truncate": False, **where}
+        return {"model": f"ollama_chat/{spec.source}", **where}
 
     def close(self) -> None:
         """Nothing of ours runs beside its models."""
@@ -169,18 +186,20 @@ def _wire() -> Wire:
     return Wire(address())
 
 
+def _options(spec: ModelSpec) -> dict[str, int]:
+    """What is decided at the load. Left to itself Ollama takes any card for what belongs into the host's memory."""
+    return {"num_ctx": spec.context_tokens} | ({"num_gpu": 0} if spec.line == "cpu" else {})
+
+
 def _loaded_row(
     spec: ModelSpec, seconds: float, watch: Watch, runners: Callable[[], tuple[int, ...]]
 ) -> dict[str, Any]:
     """Its list's row of the model, once it said that it loaded it. Raises WireError, ModelFailed."""
-    body = {
-        "model": spec.source,
-        "keep_alive": KEEP_ALIVE,
-        "options": {"num_ctx": spec.context_tokens},
-        "stream": False,
-    }
-    answer = _wire().watched("POST", "/api/generate", body, seconds=seconds, watch=watch, pids=runners)
-    if not isinstance(answer, dict) or answer.get("done_reason") != "load":
+    body = {"model": spec.source, "keep_alive": KEEP_ALIVE, "options": _options(spec)}
+    # An embedding model "does not support generate", says Ollama, and loads for no texts as another for no prompt.
+    path, more = ("/api/embed", {"input": []}) if spec.embeds else ("/api/generate", {"stream": False})
+    answer = _wire().watched("POST", path, body | more, seconds=seconds, watch=watch, pids=runners)
+    if not isinstance(answer, dict) or (answer.get("embeddings") != [] and answer.get("done_reason") != "load"):
         raise failed(spec, f"answered {str(answer)[:200]} to a load", retryable=False)
     row = _row(_in_memory() or [], spec.source)
     if row is None:

@@ -12,7 +12,8 @@ import pytest
 from governor import inference
 from governor.engines.protocol import Engine, Loaded, Running, Watch
 from governor.errors import HotdeskError
-from governor.policy.facts import ModelRequest, ModelSpec
+from governor.policy.facts import ModelSpec
+from governor.policy.requests import ModelRequest
 from governor.processes import life, wait_dead
 
 # With a grammar or a schema behind it, this answer takes any small model seconds.

@@ -22,7 +22,8 @@ from governor import inference
 from governor.engines import embedded, embedded_child, engine
 from governor.engines.protocol import Loaded, Usage
 from governor.errors import BadInput, ModelFailed, NotReady
-from governor.policy.facts import ModelRequest, ModelSpec
+from governor.policy.facts import ModelSpec
+from governor.policy.requests import ModelRequest
 from governor.processes import Identity, Life, end, identify, life
 from governor.settings import Home
 

@@ -20,7 +20,8 @@ from governor.engines import llama_folder, llama_presets, llama_router
 from governor.engines.llama_server import LlamaServerEngine
 from governor.engines.protocol import Loaded, Watch
 from governor.errors import BadInput, DoesNotFit, ModelFailed
-from governor.policy.facts import ModelRequest, ModelSpec
+from governor.policy.facts import ModelSpec
+from governor.policy.requests import ModelRequest
 from governor.processes import Identity, Life, identify, life
 from governor.settings import Home
 from tests.integration.engine_contract import EngineContract

@@ -67,6 +67,22 @@ def test_a_child_is_found_by_its_command_line_and_loads_until_it_answers():
     assert child.pid not in [pid for row in engine("embedded").residents() or [] for pid in row.pids]
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux shows the environment of a process")
+def test_no_key_of_a_cloud_tier_reaches_a_child_which_outlives_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GROQ_API_KEY", "FAKE-canary-4711")
+    monkeypatch.setenv("SOMETHING_ELSE", "stays")
+    child = embedded._spawn(tmp_path / "log", SPEC)
+    try:
+        told = Path(f"/proc/{child.pid}/environ").read_bytes()
+    finally:
+        child.kill()
+        child.communicate()
+    assert b"FAKE-canary" not in told
+    assert b"SOMETHING_ELSE=stays" in told
+
+
 def eventually_listed(pid: int) -> Running | None:
     """Its row, as soon as the process has the command line that it was started with."""
     deadline = time.monotonic() + 10

@@ -6,8 +6,9 @@ import pytest
 
 from governor.engines import llama_presets
 from governor.errors import BadInput, NotReady
-from governor.policy.facts import ModelSpec
+from governor.policy.facts import Kind, ModelSpec
 from governor.settings import Home
+from tests.random_gguf import TEXT, UINT32, header, key
 
 SPEC = ModelSpec(
     engine="llama_server",
@@ -40,6 +41,19 @@ def test_a_section_says_the_layers_and_the_context_of_all_slots(layers: int, tol
     section = llama_presets.section(SPEC.model_copy(update={"gpu_layers": layers, "engine_slots": 3}))
     assert (section["n-gpu-layers"], section["ctx-size"], section["parallel"]) == (told, "6144", "3")
     assert ("log-verbosity" in section) == (layers != 0)
+
+
+@pytest.mark.parametrize(("says", "pooling"), [(True, None), (False, "mean")])
+def test_an_embedding_model_reads_a_text_at_once_and_its_file_decides_how_vectors_become_one(
+    says: bool, pooling: str | None, hotdesk_home: Home
+):
+    kept = [key("general.architecture", TEXT, "bert"), *([key("bert.pooling_type", UINT32, 2)] if says else [])]
+    (hotdesk_home.weights / SPEC.source).write_bytes(header(kept, [("token_embd.weight", 256, 2)]) + bytes(288))
+    section = llama_presets.section(SPEC.model_copy(update={"kinds": frozenset({Kind.EMBED})}))
+    assert (section["embeddings"], section["batch-size"], section["ubatch-size"]) == ("true", "2048", "2048")
+    assert section.get("pooling") == pooling
+    assert "embeddings" not in llama_presets.section(SPEC)
+    assert "embeddings" not in llama_presets.section(SPEC.model_copy(update={"kinds": frozenset({Kind.CODE})}))
 
 
 @pytest.mark.parametrize("kind", ["q9_9", "", "f16\n[evil]\nmodel = /etc/passwd"])

@@ -13,6 +13,7 @@ from governor.engines.llama_server import LlamaServerEngine
 from governor.errors import DoesNotFit, NotReady
 from governor.processes import Life, life
 from governor.settings import Home
+from governor.tier_catalogue import catalogue
 from tests.fakes.llama_program import OUT_OF_MEMORY, SPEC, Faults, engine_with_stand_in, process_of, router, tell_faults
 
 
@@ -86,6 +87,21 @@ def test_what_the_caller_tells_llama_cpp_does_not_reach_the_router(
         assert b"LLAMA_ARG_N_GPU_LAYERS" not in told
         assert b"AIP_" not in told
         assert os.fsencode(f"{llama_router.KEY_VARIABLE}={llama_folder.key_file()}") in told
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux shows the environment of a process")
+def test_no_key_of_a_cloud_tier_reaches_the_router_which_outlives_the_agent(
+    server: LlamaServerEngine, monkeypatch: pytest.MonkeyPatch
+):
+    names = {name for tier in catalogue().values() for name in tier.key_variables}
+    assert "GROQ_API_KEY" in names
+    for name in names:
+        monkeypatch.setenv(name, "FAKE-canary-4711")
+    monkeypatch.setenv("SOMETHING_ELSE", "stays")
+    server.load(SPEC)
+    told = Path(f"/proc/{router().identity.pid}/environ").read_bytes()
+    assert b"FAKE-canary" not in told
+    assert b"SOMETHING_ELSE=stays" in told
 
 
 def test_a_router_that_does_not_answer_is_replaced_and_its_models_end(server: LlamaServerEngine, faults: Faults):

@@ -14,7 +14,8 @@ from governor.engines import ollama, seen
 from governor.engines.ollama import OllamaEngine
 from governor.engines.protocol import Loaded, Running
 from governor.errors import DoesNotFit, ModelFailed, NotReady
-from governor.policy.facts import ModelRequest, ModelSpec
+from governor.policy.facts import ModelSpec
+from governor.policy.requests import ModelRequest
 from tests.fakes.ollama_process import ollama_process
 from tests.fakes.ollama_server import FakeOllama
 
@@ -80,7 +81,7 @@ def test_ollama_host_is_read_as_ollama_reads_it(named: str, address: str, monkey
 
 
 def test_tags_are_listed_and_fitted(server: FakeOllama):
-    tags = ollama.available_tags() or []
+    tags = [model.name for model in ollama.on_disk() or []]
     assert tags == [TAG, "llama3.2:latest"]
     assert ollama.fitting_model(tags, TAG) == TAG
     assert ollama.fitting_model(tags, "llama3.2") == "llama3.2:latest"
@@ -88,7 +89,7 @@ def test_tags_are_listed_and_fitted(server: FakeOllama):
 
 
 def test_without_a_server_there_are_no_tags_and_the_reason_is_said(nobody: None):
-    assert ollama.available_tags() is None
+    assert ollama.on_disk() is None
     assert "no Ollama answers" in (OllamaEngine().health() or "")
     with pytest.raises(NotReady, match="ollama serve"):
         OllamaEngine().load(SPEC)
@@ -289,3 +290,13 @@ def test_a_call_uses_the_options_of_the_load_so_that_nothing_reloads(server: Fak
     assert chat["keep_alive"] == load["keep_alive"]
     assert chat["format"] == {"type": "string", "enum": ["spam", "no spam"]}
     assert set(chat["options"]) == {"num_ctx", "num_predict", "temperature"}
+
+
+@pytest.mark.parametrize(("line", "options"), [("cpu", {"num_ctx": 4096, "num_gpu": 0}), ("gpu", {"num_ctx": 4096})])
+def test_what_belongs_into_the_hosts_memory_is_kept_off_the_card(
+    line: str, options: dict[str, int], server: FakeOllama
+):
+    spec = SPEC.model_copy(update={"line": line, "gpu_layers": 0})
+    loaded = OllamaEngine().load(spec)
+    assert [body["options"] for path, body in server.bodies if path == "/api/generate"] == [options]
+    assert options.items() <= OllamaEngine().litellm_parameters(spec, loaded).items()
