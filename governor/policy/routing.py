@@ -1,78 +1,34 @@
-"""Which model does a piece of work, and why. Pure: facts in, ordered candidates and refusals out."""
+"""Which model does a piece of work, and why. Pure: facts in, ordered candidates and refusals out.
 
-import math
-import re
-from datetime import UTC, datetime
+Every tier is either refused, with the reason (`policy.refusing`), or a candidate (`policy.candidates`). Those that are
+enough for the work come first, and among them the one whose checked answer can be had soonest: seconds to an answer,
+divided by the chance that it passes, is what a try costs for each success, and tries in that order cost least in all.
+What would miss the due time is refused while another one makes it, and kept in reserve for when nobody answers.
+"""
 
-from pydantic import Field
+from collections.abc import Sequence
+from datetime import UTC
 
-from governor.policy.facts import Candidate, Fact, Held, Kind, ModelRequest, Profile, Quality, Refusal, Route, Rung
+from governor.policy import gains, refusing
+from governor.policy.adequacy import enough_billion, is_made_for, size_billion
+from governor.policy.candidates import (
+    RoutingFacts,
+    Seated,
+    cloud_candidate,
+    expected_wait_seconds,
+    local_candidate,
+    seat_seconds,
+)
+from governor.policy.requests import Candidate, ModelRequest, Privacy, Quality, Refusal, Route
+from governor.policy.tokens import needed_tokens
 
-# How vocabularies of small models cut a text: a digit, a mark or a line end is a token each, a word one
-# for every four letters, blanks in a row one for every four, any other script by its bytes. Against the
-# shipped model's own count on the 31 sample inputs this says 0.99 to 1.43 times as many. A plain count of
-# 3.5 characters for a token said 0.44 (log lines) to 0.92: too few every time.
-PIECES = re.compile(r"[A-Za-z]+|[0-9]|[^\x00-\x7f]|\n|\s{2,}|[^\sA-Za-z0-9]")
-CHARACTERS_PER_PIECE = 4
-# Emoji take 3 tokens for their 4 bytes, Japanese 0.57 a byte, Cyrillic 0.45 (measured, same model).
-TOKENS_PER_FOREIGN_BYTE = 0.75
-# The chat template and the schema's punctuation around a prompt.
-TEMPLATE_TOKENS = 48
-# Work whose answer is constrained while decoding: a small model is enough.
-CONSTRAINED = frozenset({Kind.CLASSIFY, Kind.EXTRACT})
+__all__ = ["RoutingFacts", "Seated", "choose", "expected_wait_seconds", "seat_seconds"]
 
-
-class RoutingRules(Fact):
-    """What an operator decided. `small_kinds` go to the small model first unless good quality is asked for."""
-
-    allow_gpu: bool = True
-    allow_cpu: bool = True
-    small_kinds: frozenset[Kind] = CONSTRAINED
-
-    def allows(self, line: str) -> bool:
-        """Whether agents may stand in this line."""
-        return {"gpu": self.allow_gpu, "cpu": self.allow_cpu}.get(line, True)
-
-
-class RoutingFacts(Fact):
-    """What the router may know.
-
-    `waiting` counts tickets in line and at the desk by line, `median_seconds` is how long one seat lasts. `paused`
-    says of each line in which nobody sits down just now why that is.
-    """
-
-    profile: Profile
-    waiting: dict[str, int]
-    median_seconds: dict[str, float]
-    residents: tuple[Held, ...] = ()
-    rung: Rung = Rung.NORMAL
-    rules: RoutingRules = RoutingRules()
-    paused: dict[str, str] = Field(default_factory=dict)
-    now: datetime
-
-
-def needed_tokens(request: ModelRequest) -> int:
-    """Context that the request takes: prompt, template and the longest answer."""
-    return (
-        estimated_tokens(request.prompt) + estimated_tokens(request.system or "") + TEMPLATE_TOKENS + request.max_tokens
-    )
-
-
-def estimated_tokens(text: str) -> int:
-    """Tokens of a text, rather too many than too few, without asking a model."""
-    return math.ceil(sum(_tokens_of(piece) for piece in PIECES.findall(text)))
-
-
-def _tokens_of(piece: str) -> float:
-    if not piece.isascii():
-        return TOKENS_PER_FOREIGN_BYTE * len(piece.encode("utf-8", "surrogatepass"))
-    return 1 + (len(piece) - 1) // CHARACTERS_PER_PIECE
-
-
-def expected_wait_seconds(line: str, facts: RoutingFacts) -> float:
-    """Length of the line times the median seconds of a seat, over its slots."""
-    slots = max(1, facts.profile.slots.get(line, 1))
-    return facts.waiting.get(line, 0) * facts.median_seconds.get(line, 0.0) / slots
+NO_TIER = "cloud"
+# A model that passed so little of so many is not enough for the work, whatever its size.
+POOR_CHANCE, POOR_TRIES = 0.3, 20
+# To learn is worth little: a trial costs at most twice what the best costs, and a minute.
+TRIAL_TIMES, TRIAL_SECONDS = 2.0, 60.0
 
 
 def choose(request: ModelRequest, facts: RoutingFacts) -> Route:
@@ -81,84 +37,122 @@ def choose(request: ModelRequest, facts: RoutingFacts) -> Route:
     When no tier would be in time, the one that is late by least still does it, and says so. A tier whose line is
     paused is left out while another one can serve; else it waits there, within the agent's patience.
     """
-    able, refusals = _able(request, facts)
-    in_time: list[Candidate] = []
-    late: list[tuple[float, Candidate]] = []
-    for tier in able:
-        spec = facts.profile.tiers[tier]
-        lateness = _late_by_seconds(request, spec.line, facts)
-        candidate = Candidate(tier=tier, spec=spec, reason=_why(request, tier, spec.line, facts))
-        if lateness > 0:
-            late.append((lateness, candidate))
-        else:
-            in_time.append(candidate)
-    late.sort(key=lambda pair: pair[0])
-    if late and not in_time:
-        lateness, least = late.pop(0)
-        in_time = [least.model_copy(update={"reason": f"{least.reason}, though it {_misses(lateness, request)}"})]
-    refusals += [Refusal(tier=c.tier, reason=_misses(lateness, request)) for lateness, c in late]
-    return Route(candidates=tuple(in_time), refusals=tuple(refusals))
+    needed = needed_tokens(request) if facts.counted_tokens is None else facts.counted_tokens
+    able, refusals = _at_home(request, facts, needed)
+    clouds, refused = _in_the_cloud(request, facts, needed)
+    able, closed = _open(able, clouds, facts)
+    ordered = sorted([*able, *clouds], key=lambda candidate: _rank(candidate, request, facts))
+    in_time, late = _by_due_time(ordered, request, facts)
+    missed = [Refusal(tier=c.tier, reason=_misses(_late_by_seconds(c, request, facts), request)) for c in late]
+    return Route(
+        candidates=tuple(in_time),
+        late=tuple(late),
+        trial=_trial(in_time, request, facts),
+        refusals=(*refusals, *refused, *closed, *missed),
+    )
 
 
-def _able(request: ModelRequest, facts: RoutingFacts) -> tuple[list[str], list[Refusal]]:
-    """The tiers that can serve the request here, in order of preference, and why the others cannot."""
-    needed, able, refusals = needed_tokens(request), [], []
-    for tier in _preference(request, facts.rules):
-        refused = _refusal(tier, needed, facts)
+def _at_home(request: ModelRequest, facts: RoutingFacts, needed: int) -> tuple[list[Candidate], list[Refusal]]:
+    """The models of this machine that can do it, and why the others cannot."""
+    able, refusals = [], []
+    for tier, spec in facts.profile.tiers.items():
+        refused = refusing.at_home(spec, facts.profile, facts.rules, request.kind, needed)
         if refused is None:
-            able.append(tier)
+            able.append(local_candidate(tier, spec, request, facts, needed))
         else:
             refusals.append(Refusal(tier=tier, reason=refused))
-    closed = {tier: facts.paused.get(facts.profile.tiers[tier].line, "") for tier in able}
-    if all(closed.values()):
-        return able, refusals
-    refusals += [Refusal(tier=tier, reason=why) for tier, why in closed.items() if why]
-    return [tier for tier in able if not closed[tier]], refusals
+    return able, refusals
 
 
-def _refusal(tier: str, needed_tokens: int, facts: RoutingFacts) -> str | None:
-    """Why this tier cannot serve here at any time, None when it can."""
-    profile = facts.profile
-    spec = profile.tiers.get(tier)
-    if spec is None:
-        return f"the profile {profile.name} has no such tier"
-    if not facts.rules.allows(spec.line):
-        return f"the operator keeps agents off the {spec.line} line"
-    if spec.expected_mib > profile.memory_budget_mib:
-        return f"takes about {spec.expected_mib:.0f} MiB, models may take {profile.memory_budget_mib:.0f} here"
-    if needed_tokens > spec.context_tokens:
-        return f"needs about {needed_tokens} tokens, its context is {spec.context_tokens}"
-    return None
+def _in_the_cloud(request: ModelRequest, facts: RoutingFacts, needed: int) -> tuple[list[Candidate], list[Refusal]]:
+    """The tiers of the cloud that may see it and can do it. Private work looks at none of them."""
+    if request.allowed is Privacy.LOCAL_ONLY:
+        return [], [Refusal(tier=NO_TIER, reason=refusing.private(request))]
+    if not facts.clouds:
+        return [], [Refusal(tier=NO_TIER, reason="no tier of the cloud has a key")]
+    able, refusals = [], []
+    for cloud in facts.clouds:
+        refused = refusing.in_the_cloud(cloud, request, facts.rules, needed, facts.now)
+        if refused is None:
+            able.append(cloud_candidate(cloud, request, facts))
+        else:
+            refusals.append(Refusal(tier=cloud.model.name, reason=refused.why, until=refused.until))
+    return able, refusals
 
 
-def _preference(request: ModelRequest, rules: RoutingRules) -> tuple[str, str]:
-    wished_small = request.quality is Quality.QUICK
-    small = wished_small or (request.kind in rules.small_kinds and request.quality is not Quality.GOOD)
-    return ("tiny", "heavy") if small else ("heavy", "tiny")
+def _open(able: list[Candidate], clouds: list[Candidate], facts: RoutingFacts) -> tuple[list[Candidate], list[Refusal]]:
+    """Without the tiers of paused lines, unless nobody else can serve."""
+    closed = {c.tier: facts.paused[c.spec.line] for c in able if c.spec and c.spec.line in facts.paused}
+    if len(closed) == len(able) and not clouds:
+        return able, []
+    kept = [candidate for candidate in able if candidate.tier not in closed]
+    return kept, [Refusal(tier=tier, reason=why) for tier, why in closed.items()]
 
 
-def _late_by_seconds(request: ModelRequest, line: str, facts: RoutingFacts) -> float:
+def _rank(candidate: Candidate, request: ModelRequest, facts: RoutingFacts) -> tuple[float, ...]:
+    """Enough for the work first, within patience, specialists, then by cost. Of the too small the largest first."""
+    size, made_for = size_billion(candidate.spec, candidate.cloud), is_made_for(candidate.spec, request.kind)
+    is_poor = _is_poor(candidate, facts)
+    if is_poor or size < enough_billion(request):
+        return (1, is_poor, not made_for, -size, _cost(candidate))
+    patience = facts.patience_seconds
+    overstays = candidate.spec is not None and patience is not None and candidate.wait_seconds > patience
+    return (0, overstays, not made_for, _cost(candidate))
+
+
+def _cost(candidate: Candidate) -> float:
+    """Seconds that one answer that passes costs."""
+    return (candidate.wait_seconds + candidate.work_seconds + candidate.price_seconds) / candidate.chance
+
+
+def _is_poor(candidate: Candidate, facts: RoutingFacts) -> bool:
+    tally = facts.gains.of_kind.get(candidate.model)
+    return tally is not None and tally.tried >= POOR_TRIES and candidate.chance <= POOR_CHANCE
+
+
+def _by_due_time(
+    ordered: Sequence[Candidate], request: ModelRequest, facts: RoutingFacts
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Those in time, and those that are not, the least late first, which serves when none is in time."""
+    if request.due_at is None:
+        return list(ordered), []
+    in_time = [candidate for candidate in ordered if _late_by_seconds(candidate, request, facts) <= 0]
+    late = [candidate for candidate in ordered if _late_by_seconds(candidate, request, facts) > 0]
+    late.sort(key=lambda candidate: _late_by_seconds(candidate, request, facts))
+    if late and not in_time:
+        least = late.pop(0)
+        missed = f"{least.reason}, though it {_misses(_late_by_seconds(least, request, facts), request)}"
+        in_time = [least.model_copy(update={"reason": missed})]
+    return in_time, late
+
+
+def _late_by_seconds(candidate: Candidate, request: ModelRequest, facts: RoutingFacts) -> float:
     if request.due_at is None:
         return 0.0
     left = (request.due_at - facts.now).total_seconds()
     if left <= 0:
         return 0.0  # already late everywhere: no reason to prefer another tier
-    return expected_wait_seconds(line, facts) + facts.median_seconds.get(line, 0.0) - left
+    return candidate.wait_seconds + candidate.work_seconds - left
 
 
 def _misses(lateness: float, request: ModelRequest) -> str:
     due = f"{request.due_at.astimezone(UTC):%H:%M} UTC" if request.due_at else "its due time"
-    return f"would miss {due} by {lateness / 60:.0f} min"
+    by = f"{lateness / 60:.0f} min" if lateness >= 60 else f"{lateness:.0f} s"
+    return f"would miss {due} by {by}"
 
 
-def _why(request: ModelRequest, tier: str, line: str, facts: RoutingFacts) -> str:
-    fit = {
-        "tiny": "a constrained answer needs no more" if request.kind in CONSTRAINED else "the small model will do",
-        "heavy": f"to {request.kind.value} well takes the best model here",
-    }[tier]
-    spec = facts.profile.tiers[tier]
-    here = any(h.model == spec.model and h.context_tokens == spec.context_tokens for h in facts.residents)
-    wait = expected_wait_seconds(line, facts)
-    ahead = facts.waiting.get(line, 0)
-    closed = f"; {facts.paused[line]}" if line in facts.paused else ""
-    return f"{fit}; line {line}: {ahead} ahead, about {wait:.0f} s; {'resident' if here else 'to be loaded'}{closed}"
+def _trial(in_time: Sequence[Candidate], request: ModelRequest, facts: RoutingFacts) -> Candidate | None:
+    """Another than the best that gets one request now and then, or nothing would be learned about it.
+
+    Never when somebody waits for the answer, and only where it costs about as much as the best.
+    """
+    if not facts.rules.explores or request.due_at is not None or not request.is_checked or len(in_time) < 2:
+        return None
+    if request.quality is Quality.QUICK:
+        return None
+    best, *others = in_time
+    most, enough = TRIAL_TIMES * _cost(best) + TRIAL_SECONDS, enough_billion(request)
+    able = [c for c in others if size_billion(c.spec, c.cloud) >= enough and _cost(c) <= most]
+    named = gains.to_explore([candidate.model for candidate in (best, *able)], facts.gains, facts.draw)
+    chosen = next((candidate for candidate in able if candidate.model == named), None)
+    return chosen and chosen.model_copy(update={"reason": f"{chosen.reason}; this one request, to learn how it does"})

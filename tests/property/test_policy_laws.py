@@ -1,17 +1,16 @@
 """Laws of the pure policies, for any input."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.policy.facts import Footprint, Held, ModelRequest
+from governor.policy.facts import Footprint, Held
 from governor.policy.ordering import Waiter, living, place
 from governor.policy.residency import Fitting, Space, admit, make_room
-from governor.policy.routing import choose, estimated_tokens, needed_tokens
+from governor.policy.tokens import estimated_tokens
 from governor.policy.watermarks import Hours, Marks, overstayed, past_mark
-from tests.unit.test_routing import NOW, facts
 
 held_models = st.lists(
     st.builds(
@@ -31,16 +30,6 @@ held_models = st.lists(
     max_size=8,
     unique_by=lambda h: h.resident_id,
 )
-requests = st.builds(
-    ModelRequest,
-    kind=st.sampled_from(["classify", "extract", "summarise", "write"]),
-    prompt=st.integers(1, 20_000).map(lambda n: "x" * n),
-    quality=st.sampled_from([None, "quick", "good"]),
-    max_tokens=st.integers(1, 4096),
-    due_at=st.one_of(st.none(), st.integers(-600, 6000).map(lambda s: NOW + timedelta(seconds=s))),
-)
-
-
 free = st.one_of(st.none(), st.floats(0, 10_000))
 
 
@@ -121,20 +110,6 @@ def test_day_and_night_agree_with_the_clock_on_the_wall_on_every_day(now, zone):
     hours = Hours(zone=zone)
     wall = now.astimezone(ZoneInfo(zone))
     assert hours.is_night(now) == (wall.hour >= 23 or wall.hour < 7)
-
-
-@given(requests, st.integers(0, 60), st.integers(0, 60), st.floats(100, 300))
-def test_a_route_always_fits_the_profile_and_names_every_tier_once(request, waiting_gpu, waiting_cpu, budget_mib):
-    profile = facts().profile.model_copy(update={"memory_budget_mib": budget_mib})
-    known = facts(waiting_gpu, waiting_cpu).model_copy(update={"profile": profile})
-    route = choose(request, known)
-    for candidate in route.candidates:
-        assert candidate.spec == known.profile.tiers[candidate.tier]
-        assert needed_tokens(request) <= candidate.spec.context_tokens
-        assert candidate.spec.expected_mib <= budget_mib
-        assert candidate.reason
-    named = [c.tier for c in route.candidates] + [r.tier for r in route.refusals]
-    assert sorted(named) == sorted(known.profile.tiers)
 
 
 @given(st.text(max_size=400), st.text(max_size=400))

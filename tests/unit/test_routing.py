@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from governor import pauses
-from governor.policy.facts import Kind, ModelRequest, ModelSpec, Profile, Quality
-from governor.policy.routing import RoutingFacts, RoutingRules, choose, estimated_tokens
-from governor.routing import gather_facts
+from governor.policy.facts import Kind, ModelSpec, Profile
+from governor.policy.refusing import RoutingRules
+from governor.policy.requests import ModelRequest, Quality, Route
+from governor.policy.routing import RoutingFacts, choose
+from governor.policy.tokens import estimated_tokens
+from governor.routing import Asker, gather_facts
 from governor.settings import Home
 
 NOW = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
@@ -20,7 +23,7 @@ def spec(line: str, context_tokens: int) -> ModelSpec:
         source="weights.gguf",
         line=line,
         context_tokens=context_tokens,
-        parameters_billion=0.1,
+        parameters_billion=7.0 if line == "gpu" else 0.5,
         expected_mib=200,
     )
 
@@ -37,10 +40,14 @@ PROFILE = Profile(
 )
 
 
+def refusals(route: Route) -> dict[str, str]:
+    return {refusal.tier: refusal.reason for refusal in route.refusals}
+
+
 def facts(waiting_gpu: int = 0, waiting_cpu: int = 0) -> RoutingFacts:
     return RoutingFacts(
         profile=PROFILE,
-        waiting={"gpu": waiting_gpu, "cpu": waiting_cpu},
+        ahead={"gpu": ("model-gpu",) * waiting_gpu, "cpu": ("model-cpu",) * waiting_cpu},
         median_seconds={"gpu": 60.0, "cpu": 10.0},
         now=NOW,
     )
@@ -52,6 +59,8 @@ def facts(waiting_gpu: int = 0, waiting_cpu: int = 0) -> RoutingFacts:
         (ModelRequest(kind=Kind.CLASSIFY, prompt="x", choices=("a", "b")), 0, ["tiny", "heavy"]),
         (ModelRequest(kind=Kind.EXTRACT, prompt="x"), 0, ["tiny", "heavy"]),
         (ModelRequest(kind=Kind.EXTRACT, prompt="x", quality=Quality.GOOD), 0, ["heavy", "tiny"]),
+        # a long line for the small model is beaten by the large one, which is enough too
+        (ModelRequest(kind=Kind.EXTRACT, prompt="x", quality=Quality.QUICK), 0, ["tiny", "heavy"]),
         (ModelRequest(kind=Kind.SUMMARISE, prompt="x"), 0, ["heavy", "tiny"]),
         (ModelRequest(kind=Kind.WRITE, prompt="x", quality=Quality.QUICK), 0, ["tiny", "heavy"]),
         # too long for the small context
@@ -70,16 +79,17 @@ def test_the_order_of_tiers(request_: ModelRequest, waiting_gpu: int, expected: 
 
 def test_a_refusal_says_by_how_much_a_due_time_would_be_missed():
     request = ModelRequest(kind=Kind.WRITE, prompt="x", due_at=NOW + timedelta(minutes=4))
-    [refusal] = choose(request, facts(waiting_gpu=9)).refusals
-    assert refusal.tier == "heavy"
-    assert refusal.reason == "would miss 06:04 UTC by 6 min"
+    refusal = refusals(choose(request, facts(waiting_gpu=9)))["heavy"]
+    assert refusal == "would miss 06:04 UTC by 6 min"
 
 
 def test_nothing_fits_is_an_empty_route_with_every_refusal():
     route = choose(ModelRequest(kind=Kind.WRITE, prompt="x" * 100_000), facts())
     assert route.candidates == ()
-    assert {refusal.tier for refusal in route.refusals} == {"heavy", "tiny"}
-    assert all("its context is" in refusal.reason for refusal in route.refusals)
+    refused = refusals(route)
+    assert refused.pop("cloud") == "private: these words stay on this machine"
+    assert set(refused) == {"heavy", "tiny"}
+    assert all("context too small: needs about" in reason for reason in refused.values())
 
 
 def test_every_candidate_says_why():
@@ -89,15 +99,16 @@ def test_every_candidate_says_why():
 
 def test_a_due_time_of_another_zone_is_told_in_utc():
     due = (NOW + timedelta(minutes=4)).astimezone(timezone(timedelta(hours=2)))
-    [refusal] = choose(ModelRequest(kind=Kind.WRITE, prompt="x", due_at=due), facts(waiting_gpu=9)).refusals
-    assert "would miss 06:04 UTC" in refusal.reason
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt="x", due_at=due), facts(waiting_gpu=9))
+    assert "would miss 06:04 UTC" in refusals(route)["heavy"]
 
 
 def test_a_model_larger_than_this_machine_allows_is_refused():
     small = facts().model_copy(update={"profile": PROFILE.model_copy(update={"memory_budget_mib": 150.0})})
     route = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), small)
     assert route.candidates == ()
-    assert {r.reason for r in route.refusals} == {"takes about 200 MiB, models may take 150 here"}
+    said = "too big for this machine: takes about 200 MiB, models may take 150"
+    assert [refusals(route)[tier] for tier in ("heavy", "tiny")] == [said, said]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +117,6 @@ def test_a_model_larger_than_this_machine_allows_is_refused():
         (RoutingRules(allow_gpu=False), ["tiny"]),
         (RoutingRules(allow_cpu=False), ["heavy"]),
         (RoutingRules(allow_gpu=False, allow_cpu=False), []),
-        (RoutingRules(small_kinds=frozenset({Kind.WRITE})), ["tiny", "heavy"]),
     ],
 )
 def test_the_operators_rules_come_first(rules: RoutingRules, expected: list[str]):
@@ -137,8 +147,8 @@ def test_a_paused_line_is_left_out_while_another_tier_can_serve(
 
 def test_a_tier_of_a_paused_line_is_refused_with_the_pauses_own_reason_or_served_with_it():
     known = facts().model_copy(update={"paused": {"gpu": "the gpu line is paused"}})
-    [refusal] = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), known).refusals
-    assert (refusal.tier, refusal.reason) == ("heavy", "the gpu line is paused")
+    route = choose(ModelRequest(kind=Kind.WRITE, prompt="x"), known)
+    assert refusals(route)["heavy"] == "the gpu line is paused"
     [candidate] = choose(ModelRequest(kind=Kind.WRITE, prompt="x" * 4000), known).candidates
     assert candidate.reason.endswith("the gpu line is paused")
 
@@ -146,11 +156,12 @@ def test_a_tier_of_a_paused_line_is_refused_with_the_pauses_own_reason_or_served
 def test_the_router_is_told_of_pauses_a_persons_first(hotdesk_home: Home):
     now = datetime.now(UTC)
     pauses.pause(["gpu"], by="governor", reason="vram is full", until=now + timedelta(minutes=15), now=now)
-    assert "by the governor: vram is full" in gather_facts(now).paused["gpu"]
+    request, asker = ModelRequest(kind=Kind.WRITE, prompt="x"), Asker("digest/news")
+    assert "by the governor: vram is full" in gather_facts(request, asker, now).paused["gpu"]
     pauses.pause(["gpu"], by="person", reason="a game", until=None, now=now)
-    assert "by a person" in gather_facts(now).paused["gpu"]
+    assert "by a person" in gather_facts(request, asker, now).paused["gpu"]
     pauses.resume(["gpu"], by="person", now=now)
-    assert gather_facts(now).paused == {}
+    assert gather_facts(request, asker, now).paused == {}
 
 
 # Counts of the shipped model's own tokenizer (POST /tokenize).
