@@ -1,6 +1,6 @@
 """The frame of an agent's run: caps, asks, outputs, and an honest end state.
 
-    with agent(patience_seconds=600) as run:
+    with agent(parameters) as run:
         ...read; answers = run.ask_all([...]); run.write(title, markdown)
     return run.state
 
@@ -28,11 +28,14 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
+from blocks.parameters import AgentParameters
 from blocks.router import current_router
+from blocks.why_line import line_of_run
 from blocks.writing import write_output
-from governor.asking import Answer, Ask
-from governor.errors import DoesNotFit, HotdeskError, LeftLine, NoRoute, SeatLost
+from governor.answers import Answer
+from governor.errors import DoesNotFit, HotdeskError, LeftLine, NoRoute, SeatLost, TierShut
 from governor.events import log_event
+from governor.policy.requests import ModelRequest, stricter
 from governor.processes import identify
 from governor.profile import current_profile
 from governor.state.models import AgentRun
@@ -59,7 +62,7 @@ class Run:
     record_id: int
     flow_run_id: str | None
     capped: bool
-    patience_seconds: float | None = None
+    parameters: AgentParameters
     due_at: datetime | None = None
     late_seconds: float = 0.0
     model_calls: int = 0
@@ -74,14 +77,16 @@ class Run:
         """The same for tokens of one answer."""
         return min(wanted, current_profile().first_round_tokens) if self.capped else wanted
 
-    def ask_all(self, asks: Sequence[Ask]) -> list[Answer]:
-        """Ask for a batch of one kind of work; answers that failed their checks are `verified=False`."""
-        router = current_router()
-        whole = self.patience_seconds if self.patience_seconds is not None else router.patience_seconds
-        asked = router.ask_all(
-            asks,
+    def ask_all(self, requests: Sequence[ModelRequest]) -> list[Answer]:
+        """Ask for a batch of one kind of work; answers that failed their checks are `verified=False`.
+
+        What a request does not say itself (privacy, quality, due time) the run's parameters say; where both speak
+        of privacy, the stricter one counts.
+        """
+        asked = current_router().ask_all(
+            [self._filled(request) for request in requests],
             agent=self.agent,
-            patience_seconds=max(LEAST_PATIENCE_SECONDS, whole - self.late_seconds),
+            patience_seconds=max(LEAST_PATIENCE_SECONDS, self.parameters.patience_seconds - self.late_seconds),
             flow_run_id=self.flow_run_id,
             due_at=self.due_at,
         )
@@ -95,18 +100,30 @@ class Run:
             record.calls_model, record.calls_rules = self.model_calls, self.rule_calls
         return asked.answers
 
+    def _filled(self, request: ModelRequest) -> ModelRequest:
+        filled = {
+            "privacy": stricter(request.privacy, self.parameters.privacy),
+            "quality": request.quality or self.parameters.quality,
+        }
+        return request.model_copy(update=filled)
+
     def write(self, title: str, markdown: str) -> Path:
         """Write the output file and the artifact; only whole files appear in `out/`."""
-        path = write_output(self.agent, title, markdown, capped=self.capped, now=datetime.now(UTC))
+        path = self._output(title, markdown)
         self._end("written", f"{path.name}", output_path=str(path))
         self.state = Completed(message=f"wrote {path}")
         return path
+
+    def _output(self, title: str, markdown: str) -> Path:
+        """The file and the artifact, with a line on which model did what, and why."""
+        why = line_of_run(self.record_id)
+        return write_output(self.agent, title, markdown, capped=self.capped, now=datetime.now(UTC), why=why)
 
     def could_not(self, error: CouldNot) -> None:
         """End as CouldNot, with the facts that were gathered in the output."""
         path = None
         if error.facts:
-            path = write_output(self.agent, "Could not", error.facts, capped=self.capped, now=datetime.now(UTC))
+            path = self._output("Could not", error.facts)
         self._end("could_not", str(error), output_path=str(path) if path else None)
         self.state = Completed(name="CouldNot", message=str(error))
 
@@ -126,16 +143,15 @@ class Run:
 
 
 @contextmanager
-def agent(*, patience_seconds: float | None = None, due_at: datetime | None = None) -> Iterator[Run]:
+def agent(parameters: AgentParameters) -> Iterator[Run]:
     """Record a run from its first line to its end; every way out leaves a state and a reason."""
-    tags = set(flow_run.tags or [])
-    run = _begin(tags, patience_seconds, due_at)
+    run = _begin(set(flow_run.tags or []), parameters)
     try:
         yield run
     except NoRoute as error:
         run._end("failed", error.happened)
         raise
-    except (LeftLine, DoesNotFit, SeatLost) as error:  # not now: the machine has no place for it, through no fault
+    except (LeftLine, DoesNotFit, SeatLost, TierShut) as error:  # not now: nobody has a place for it, through no fault
         run.skipped(error)
     except CouldNot as error:
         run.could_not(error)
@@ -150,7 +166,7 @@ def agent_name() -> str:
     return f"{flow_name}/{deployment.name or 'by-hand'}"
 
 
-def _begin(tags: set[str], patience_seconds: float | None, due_at: datetime | None) -> Run:
+def _begin(tags: set[str], parameters: AgentParameters) -> Run:
     flow_run_id = flow_run.id
     record = AgentRun(
         flow_run_id=str(flow_run_id) if flow_run_id else None,
@@ -167,7 +183,8 @@ def _begin(tags: set[str], patience_seconds: float | None, due_at: datetime | No
         session.add(record)
     log_event("agent_started", holder=record.agent, capped=record.capped)
     late = 0.0 if record.capped else _late_seconds(record.started_at)
-    return Run(record.agent, record.id, record.flow_run_id, record.capped, patience_seconds, due_at, late)
+    due_at = parameters.due_at(record.started_at)
+    return Run(record.agent, record.id, record.flow_run_id, record.capped, parameters, due_at, late)
 
 
 def _late_seconds(now: datetime) -> float:

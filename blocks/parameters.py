@@ -5,9 +5,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from governor.policy.requests import Privacy, Quality
+
 
 class AgentParameters(BaseModel):
-    """What every agent has: a source, caps, patience and a due time."""
+    """What every agent has: a source, caps, patience, a due time, and where its words may go."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -17,6 +19,11 @@ class AgentParameters(BaseModel):
     patience_seconds: float = Field(default=1800, gt=0, le=86_400, description="Longest wait in line, then it skips.")
     due: str | None = Field(default=None, description="Local time by which the output is wanted, such as 07:00.")
     timezone: str = Field(default="UTC", description="Time zone of `due`.")
+    privacy: Privacy = Field(
+        default=Privacy.LOCAL_ONLY,
+        description="Where the words may go: nowhere else, to clouds that do not train on them, or to any.",
+    )
+    quality: Quality | None = Field(default=None, description="quick: soon and good enough; good: as good as it gets.")
 
     @field_validator("due")
     @classmethod

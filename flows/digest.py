@@ -1,7 +1,5 @@
 """digest: a feed in a page, for whoever has no time to read it. Sorted by topic, one sentence an entry."""
 
-from datetime import UTC, datetime
-
 from prefect import flow
 from prefect.client.schemas.objects import State
 
@@ -10,8 +8,9 @@ from blocks.parameters import DigestParameters
 from blocks.reading import Item, read_feed, read_prompt
 from blocks.verify import faithful, first_sentence
 from blocks.writing import byline, cell
-from governor.asking import Answer, Ask
-from governor.policy.facts import Kind, ModelRequest
+from governor.answers import Answer
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest
 
 TOPIC_QUESTION = "News: {title}. {text}\n\nWhat is this news about?"
 
@@ -19,19 +18,17 @@ TOPIC_QUESTION = "News: {title}. {text}\n\nWhat is this news about?"
 @flow(name="digest", persist_result=False)
 def digest(parameters: DigestParameters) -> State:
     """Read -> choose topics (small model) -> summarise (best model) -> check -> write."""
-    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+    with agent(parameters) as run:
         items = read_feed(parameters.source, max_items=run.items(parameters.max_items))
         prompt = read_prompt(parameters.prompt_file)
-        topics = run.ask_all([topic_ask(item, parameters.topics) for item in items])
+        topics = run.ask_all([topic_request(item, parameters.topics) for item in items])
         summaries = run.ask_all(
             [
-                Ask(
-                    ModelRequest(
-                        kind=Kind.SUMMARISE,
-                        prompt=prompt.safe_substitute(title=item.title, text=item.text),
-                        max_tokens=run.tokens(parameters.max_tokens),
-                    ),
-                    faithful(f"{item.title} {item.text}"),
+                ModelRequest(
+                    kind=Kind.SUMMARISE,
+                    prompt=prompt.safe_substitute(title=item.title, text=item.text),
+                    max_tokens=run.tokens(parameters.max_tokens),
+                    verifier=faithful(f"{item.title} {item.text}"),
                 )
                 for item in items
             ]
@@ -42,15 +39,13 @@ def digest(parameters: DigestParameters) -> State:
     return run.state
 
 
-def topic_ask(item: Item, topics: dict[str, str]) -> Ask:
-    """Ask which of the topics' phrases fits; the answer is constrained to them."""
-    return Ask(
-        ModelRequest(
-            kind=Kind.CLASSIFY,
-            prompt=TOPIC_QUESTION.format(title=item.title, text=item.text[:200]),
-            choices=tuple(topics.values()),
-            max_tokens=24,
-        )
+def topic_request(item: Item, topics: dict[str, str]) -> ModelRequest:
+    """Which of the topics' phrases fits; the answer is constrained to them."""
+    return ModelRequest(
+        kind=Kind.CLASSIFY,
+        prompt=TOPIC_QUESTION.format(title=item.title, text=item.text[:200]),
+        choices=tuple(topics.values()),
+        max_tokens=24,
     )
 
 

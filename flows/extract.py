@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
 from prefect import flow
@@ -12,8 +12,9 @@ from blocks.agent import CouldNot, agent
 from blocks.parameters import ExtractParameters
 from blocks.reading import SPECIAL_TOKENS, Item, read_documents, read_prompt
 from blocks.writing import byline, table
-from governor.asking import Answer, Ask, Check
-from governor.policy.facts import Kind, ModelRequest
+from governor.answers import Answer
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest, Verifier
 
 FIELDS = ("vendor", "number", "date", "total")
 SCHEMA = {
@@ -32,19 +33,17 @@ DOCUMENT_CHARACTERS = 900
 @flow(name="extract", persist_result=False)
 def extract(parameters: ExtractParameters) -> State:
     """Read -> ask under a schema -> check value by value against the text -> write the table."""
-    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+    with agent(parameters) as run:
         items = read_documents(parameters.source, max_items=run.items(parameters.max_items))
         prompt = read_prompt(parameters.prompt_file)
         answers = run.ask_all(
             [
-                Ask(
-                    ModelRequest(
-                        kind=Kind.EXTRACT,
-                        prompt=prompt.safe_substitute(text=SPECIAL_TOKENS.sub(" ", item.text)[:DOCUMENT_CHARACTERS]),
-                        json_schema=SCHEMA,
-                        max_tokens=parameters.max_tokens,
-                    ),
-                    true_to(item.text),
+                ModelRequest(
+                    kind=Kind.EXTRACT,
+                    prompt=prompt.safe_substitute(text=SPECIAL_TOKENS.sub(" ", item.text)[:DOCUMENT_CHARACTERS]),
+                    json_schema=SCHEMA,
+                    max_tokens=parameters.max_tokens,
+                    verifier=true_to(item.text),
                 )
                 for item in items
             ]
@@ -56,7 +55,7 @@ def extract(parameters: ExtractParameters) -> State:
     return run.state
 
 
-def true_to(text: str) -> Check:
+def true_to(text: str) -> Verifier:
     """Every value is a substring of the text, the date parses, the total is the text's own total."""
 
     def check(said: str) -> list[str]:

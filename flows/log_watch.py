@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -12,9 +11,10 @@ from blocks.parameters import LogWatchParameters
 from blocks.reading import as_data, read_prompt, read_text
 from blocks.verify import faithful
 from blocks.writing import byline, cell, table
-from governor.asking import Answer, Ask
+from governor.answers import Answer
 from governor.errors import BadInput
-from governor.policy.facts import Kind, ModelRequest
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest
 
 # What differs between two lines of the same cause: quoted text, hex and decimal numbers, addresses.
 VARIABLE = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b|\d+(?:[.,:/-]\d+)*", re.IGNORECASE)
@@ -24,19 +24,17 @@ STAMP = re.compile(r"^\S*\d[\d:.,/TZ+\-\s\[\]A-Za-z]{8,30}?\s(?=[A-Z\[\"])")
 @flow(name="log-watch", persist_result=False)
 def log_watch(parameters: LogWatchParameters) -> State:
     """Read -> cluster by template (code) -> a sentence for the largest clusters -> check -> write."""
-    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+    with agent(parameters) as run:
         clusters = cluster(read_text(parameters.source).splitlines(), parameters.pattern)
         prompt = read_prompt(parameters.prompt_file)
         top = clusters[: run.items(parameters.max_items)]
         answers = run.ask_all(
             [
-                Ask(
-                    ModelRequest(
-                        kind=Kind.SUMMARISE,
-                        prompt=prompt.safe_substitute(text=as_data(example, 300), count=count),
-                        max_tokens=run.tokens(parameters.max_tokens),
-                    ),
-                    faithful(f"{example} {count}", most=300),
+                ModelRequest(
+                    kind=Kind.SUMMARISE,
+                    prompt=prompt.safe_substitute(text=as_data(example, 300), count=count),
+                    max_tokens=run.tokens(parameters.max_tokens),
+                    verifier=faithful(f"{example} {count}", most=300),
                 )
                 for _, count, example in top
             ]

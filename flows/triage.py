@@ -1,7 +1,6 @@
 """triage: a label for every message, for whoever opens the inbox next. Never answers, moves or deletes."""
 
 from collections import Counter
-from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -10,25 +9,24 @@ from blocks.agent import CouldNot, agent
 from blocks.parameters import TriageParameters
 from blocks.reading import Item, read_messages, read_prompt
 from blocks.writing import byline, table
-from governor.asking import Answer, Ask
-from governor.policy.facts import Kind, ModelRequest
+from governor.answers import Answer
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest
 
 
 @flow(name="triage", persist_result=False)
 def triage(parameters: TriageParameters) -> State:
     """Read -> ask for a label among the given ones -> check -> write the table."""
-    with agent(patience_seconds=parameters.patience_seconds, due_at=parameters.due_at(datetime.now(UTC))) as run:
+    with agent(parameters) as run:
         items = read_messages(parameters.source, max_items=run.items(parameters.max_items))
         prompt = read_prompt(parameters.prompt_file)
         answers = run.ask_all(
             [
-                Ask(
-                    ModelRequest(
-                        kind=Kind.CLASSIFY,
-                        prompt=prompt.safe_substitute(title=item.title, text=item.text[:160]),
-                        choices=tuple(parameters.labels.values()),
-                        max_tokens=24,
-                    )
+                ModelRequest(
+                    kind=Kind.CLASSIFY,
+                    prompt=prompt.safe_substitute(title=item.title, text=item.text[:160]),
+                    choices=tuple(parameters.labels.values()),
+                    max_tokens=24,
                 )
                 for item in items
             ]

@@ -1,262 +1,189 @@
-"""From requests to checked answers: choose a route, sit down once, call, check, record.
+"""From requests to checked answers: choose a route, go along it, and up it where an answer does not stand.
 
-The decision is `policy.routing.choose` on the facts of `governor.routing`; the seat is `governor.desk`;
-the words come from `governor.inference`. A batch of requests is one agent's work of one kind and shares one seat.
+The decision is `policy.routing.choose` on the facts of `governor.routing`; a candidate is served by `governor.serving`,
+at a seat of `governor.desk` or by `governor.cloud`. A batch of requests is one agent's work of one kind.
 """
 
-import json
-import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-import jsonschema
-
-from governor import inference
-from governor.desk import Seat, any_seat_void, desk, lost_seat
-from governor.engines import engine
-from governor.errors import BadInput, DoesNotFit, HotdeskError, ModelFailed, NoRoute, NotReady, SeatLost
+from governor import inference, serving
+from governor.accounts import CloudAccount
+from governor.answers import Asked
+from governor.batch import Batch
+from governor.errors import (
+    BadInput,
+    DoesNotFit,
+    HotdeskError,
+    LeftLine,
+    ModelFailed,
+    NoRoute,
+    NotReady,
+    Private,
+    SeatLost,
+    TierShut,
+)
 from governor.events import log_event
 from governor.line import Errand
-from governor.policy.facts import Candidate, ModelRequest, Route
-from governor.policy.routing import RoutingRules, choose, needed_tokens
-from governor.routing import gather_facts
-from governor.state.models import Decision
-from governor.state.sessions import transaction
+from governor.policy.refusing import RoutingRules
+from governor.policy.requests import Candidate, ModelRequest, Privacy, Route
+from governor.policy.routing import RoutingFacts, choose, seat_seconds
+from governor.policy.tokens import input_tokens, needed_tokens
+from governor.routing import Asker, gather_facts, strictest
 
-# Slowest speeds at which a call is still waited for: a busy 2-core machine wrote 2.6 tokens/s with one
-# thread (measured); reading a prompt is about ten times as fast as writing.
-SLOWEST_WRITE_TOKENS_PER_SECOND = 2.0
-SLOWEST_READ_TOKENS_PER_SECOND = 15.0
-CALL_OVERHEAD_SECONDS = 20.0
-CHARACTERS_PER_TOKEN = 3.5
-RETRY_TEMPERATURE = 0.4
-
-Check = Callable[[str], list[str]]
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request and the rule its answer must pass: `check` returns what is wrong, [] when nothing is."""
-
-    request: ModelRequest
-    check: Check | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back. `data` is the parsed object, the label or the text; trust it only if `verified`."""
-
-    text: str
-    data: Any
-    verified: bool
-    problems: list[str]
-    tier: str
-    model: str
-    demo: bool
-    reason: str
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-    first_token_seconds: float = 0.0
-
-
-@dataclass
-class Asked:
-    """All answers of a batch, in the order of the asks, and what they cost."""
-
-    answers: list[Answer] = field(default_factory=list)
-    route: Route = field(default_factory=lambda: Route(candidates=()))
-    line_seconds: float = 0.0
-    desk_seconds: float = 0.0
+# Less is left of a patience than a ticket takes.
+LEAST_PATIENCE_SECONDS = 1.0
+EVERY_LINE = "every line"
 
 
 def ask_all(
-    asks: Sequence[Ask],
+    requests: Sequence[ModelRequest],
     *,
     agent: str,
     patience_seconds: float,
     flow_run_id: str | None = None,
     due_at: datetime | None = None,
     rules: RoutingRules | None = None,
+    accounts: tuple[CloudAccount, ...] = (),
 ) -> Asked:
-    """Serve a batch at one seat; an answer that fails its checks is asked for once more.
+    """Serve a batch; an answer that fails its checks is asked for once more, then of a larger model.
+
+    What nobody answered, beside answers that were had, comes back as an answer that is not verified, with the reason.
+
+    Args:
+        requests: one kind of work. due_at: when the answers are wanted; a request's own due time goes first.
+        accounts: the cloud tiers with a key; not looked at where any of the requests is private.
 
     Raises:
-        LeftLine: patience ran out. NoRoute: no tier ever serves this here, with every refusal.
-        DoesNotFit: one would, but there is no room for it now. SeatLost: twice in a row.
-        NotReady, ModelFailed, BadInput: what the last candidate said.
+        NoRoute: no tier ever serves this here, with every refusal.
+        LeftLine, DoesNotFit, SeatLost, TierShut, NotReady, ModelFailed, BadInput: nobody answered any of it; why.
+        Private: words were about to go where they may not.
     """
-    if not asks:
+    if not requests:
         return Asked()
-    largest = max((a.request for a in asks), key=needed_tokens)
-    known = gather_facts(datetime.now(UTC), rules)
-    route = choose(largest, known)
-    if not route.candidates:
-        raise _no_route(route)
-    inference.warm_up()
-    failure: HotdeskError | None = None
-    ends = time.monotonic() + patience_seconds  # one patience, however many candidates
-    for candidate in route.candidates:
-        patience = max(0.0, ends - time.monotonic())
-        name = candidate.spec.line
-        expected = known.median_seconds.get(name, 0.0)  # what seats of this line took lately
-        errand = Errand(name, agent, candidate.spec.model, patience, due_at, flow_run_id, expected)
+    _check_caps(requests)
+    lead = strictest(requests)
+    lead = lead.model_copy(update={"due_at": lead.due_at or due_at})
+    allowed = () if lead.allowed is Privacy.LOCAL_ONLY else accounts
+    asker = Asker(agent, rules or RoutingRules(), allowed, len(requests), patience_seconds)
+    batch = Batch(requests, asker, flow_run_id, due_at, time.monotonic() + patience_seconds)
+    needed = max(needed_tokens(request) for request in requests)
+    known = gather_facts(lead, asker, datetime.now(UTC), needed=needed)
+    batch.route = choose(lead, known)
+    if not batch.route.candidates:
+        raise _no_route(batch.route)
+    inference.warm_up([_account(batch, one) for one in batch.route.candidates if one.cloud is not None])
+    failure = _along(batch, known)
+    if batch.is_unanswered:
+        raise failure or _nobody(batch)
+    return batch.result(failure.happened if failure else "")
+
+
+def _along(batch: Batch, known: RoutingFacts) -> HotdeskError | None:
+    """Each candidate tries what is open to it. What stopped it, None when nothing did.
+
+    Raises:
+        Private: words were about to go where they may not; nothing of the batch is worth going on with.
+    """
+    failure, closed = _try_out(batch, known), set[str]()
+    for candidate in (*batch.route.candidates, *batch.route.late):
+        is_late = candidate in batch.route.late
+        if not batch.wanting(candidate) or (is_late and not batch.is_unanswered):
+            continue
+        if candidate.spec is not None and closed & {candidate.spec.line, EVERY_LINE}:
+            continue
         try:
-            return _serve_again_once(asks, candidate, errand, route)
-        except (DoesNotFit, ModelFailed, NotReady, BadInput) as error:
-            if isinstance(error, NotReady | BadInput) and "engine" not in error.data:
-                raise
-            log_event("route_failed", holder=agent, tier=candidate.tier, why=error.happened)
-            failure = error
-    raise failure or _no_route(route)
-
-
-def _serve_again_once(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
-    """Serve; a seat that was lost (a suspend, a server that forgot its leases) is queued for again, once."""
-    started = time.monotonic()
-    try:
-        return _serve(asks, candidate, errand, route)
-    except SeatLost as lost:
-        log_event("queued_again", level=logging.WARNING, holder=errand.agent, tier=errand.line, why=lost.happened)
-        left = max(0.0, errand.patience_seconds - (time.monotonic() - started))
-        return _serve(asks, candidate, replace(errand, patience_seconds=left), route)
-
-
-def call_seconds(request: ModelRequest) -> float:
-    """Longest that one call may take before it is given up."""
-    read = (len(request.prompt) + len(request.system or "")) / CHARACTERS_PER_TOKEN / SLOWEST_READ_TOKENS_PER_SECOND
-    return CALL_OVERHEAD_SECONDS + read + request.max_tokens / SLOWEST_WRITE_TOKENS_PER_SECOND
-
-
-def _serve(asks: Sequence[Ask], candidate: Candidate, errand: Errand, route: Route) -> Asked:
-    budget = 60.0 + 2 * sum(call_seconds(a.request) for a in asks)
-    started = time.monotonic()
-    needed = max(needed_tokens(a.request) for a in asks)
-    spec = candidate.spec.model_copy(update={"least_context_tokens": min(needed, candidate.spec.context_tokens)})
-    with desk(spec, errand, budget_seconds=budget) as seat:
-        done = Asked(route=route, line_seconds=seat.waited_seconds)
-        for ask in asks:
-            answer = _ask_twice(ask, seat, candidate)
-            done.answers.append(answer)
-            _record(ask, answer, seat, errand, route)
-    done.desk_seconds = time.monotonic() - started - done.line_seconds
-    return done
-
-
-def _ask_twice(ask: Ask, seat: Seat, candidate: Candidate) -> Answer:
-    answer = _ask_once(ask, seat, candidate, temperature=0.0)
-    if answer.verified:
-        return answer
-    again = _ask_once(ask, seat, candidate, temperature=RETRY_TEMPERATURE)
-    return again if again.verified else answer
-
-
-def _ask_once(ask: Ask, seat: Seat, candidate: Candidate, *, temperature: float) -> Answer:
-    seat.check()
-    parameters = engine(seat.served.engine).litellm_parameters(seat.served, seat.loaded)
-    started = time.monotonic()
-    try:
-        said = inference.complete(
-            ask.request,
-            parameters,
-            deadline_seconds=call_seconds(ask.request),
-            temperature=temperature,
-            unwanted=any_seat_void,
-        )
-    except inference.Unwanted as error:
-        raise lost_seat(seat.turn) from error
-    except (BadInput, ModelFailed) as error:
-        seat.check()  # an engine that was ended under a seat that is void: the seat is what was lost
-        if isinstance(error, ModelFailed) and not error.data.get("retryable", True):
+            _serve(batch, candidate, known)
+        except Private:
             raise
-        return _answer(candidate, "", None, [error.happened], seconds=time.monotonic() - started)
-    seat.check()
-    text = whole_sentences(said.text) if said.finish_reason == "length" else said.text
-    data, problems = parse(ask.request, text)
-    if not problems and ask.check is not None:
-        problems = ask.check(text)
-    return _answer(
-        candidate,
-        text,
-        data,
-        problems,
-        tokens_in=said.tokens_in,
-        tokens_out=said.tokens_out,
-        seconds=said.seconds,
-        first_token_seconds=said.first_token_seconds,
-    )
+        except HotdeskError as error:
+            log_event("route_failed", holder=batch.asker.agent, tier=candidate.tier, why=error.happened)
+            failure = failure if isinstance(failure, LeftLine | SeatLost | NotReady) else error
+            closed |= _closed_by(error, candidate, batch)
+    return failure
 
 
-def _answer(candidate: Candidate, text: str, data: Any, problems: list[str], **costs: Any) -> Answer:
-    spec = candidate.spec
-    return Answer(
-        text=text,
-        data=data,
-        verified=not problems,
-        problems=problems,
-        tier=candidate.tier,
-        model=spec.model,
-        demo=spec.demo,
-        reason=candidate.reason,
-        **costs,
-    )
+def _try_out(batch: Batch, known: RoutingFacts) -> HotdeskError | None:
+    """One request goes to the candidate on trial; what it does not answer rightly is still the others'."""
+    if batch.route.trial is None:
+        return None
+    batch.only = 0
+    try:
+        _serve(batch, batch.route.trial, known)
+    except (DoesNotFit, ModelFailed, TierShut) as error:
+        log_event("trial_failed", holder=batch.asker.agent, tier=batch.route.trial.tier, why=error.happened)
+    except HotdeskError as error:
+        return error
+    finally:
+        batch.only = None
+        answer = batch.answers[0]
+        batch.answers[0] = answer if answer is not None and answer.verified else None
+    return None
 
 
-def parse(request: ModelRequest, text: str) -> tuple[Any, list[str]]:
-    """The answer as data and what the built-in rules say: label in the choices, object as in the schema."""
-    plain = text.strip()
-    if request.choices is not None:
-        label = plain.strip('"')
-        return (label, []) if label in request.choices else (None, [f"{plain[:40]!r} is none of the choices"])
-    if request.json_schema is not None:
-        try:
-            data = json.loads(plain)
-            jsonschema.validate(data, request.json_schema)
-        except json.JSONDecodeError as error:
-            return None, [f"no JSON: {error.msg}"]
-        except jsonschema.ValidationError as error:
-            return None, [f"not as the schema says: {error.message[:120]}"]
-        return data, []
-    return plain, [] if plain else ["it said nothing"]
+def _closed_by(error: HotdeskError, candidate: Candidate, batch: Batch) -> set[str]:
+    """The lines in which standing would be in vain after this; a tier of the cloud has none and may still serve."""
+    if isinstance(error, LeftLine) and candidate.spec is not None and batch.patience_seconds > LEAST_PATIENCE_SECONDS:
+        return {candidate.spec.line}
+    of_an_engine = isinstance(error, NotReady | BadInput) and "engine" in error.data
+    if of_an_engine or isinstance(error, DoesNotFit | ModelFailed | TierShut):
+        return set()
+    return {EVERY_LINE}
 
 
-def whole_sentences(text: str) -> str:
-    """What was written before a cap cut it off, without the sentence that was cut."""
-    ends = [text.rfind(mark) for mark in (". ", "! ", "? ", ".\n", "!\n", "?\n")]
-    return text[: max(ends) + 1] if max(ends) > 0 else text
+def _serve(batch: Batch, candidate: Candidate, known: RoutingFacts) -> None:
+    if candidate.spec is None:
+        serving.in_cloud(batch, candidate, _account(batch, candidate))
+        return
+    line, model = candidate.spec.line, candidate.spec.model
+    expected = seat_seconds(line, model, known)
+    errand = Errand(line, batch.asker.agent, model, batch.patience_seconds, batch.due_at, batch.flow_run_id, expected)
+    serving.at_desk(batch, candidate, errand)
 
 
-def _record(ask: Ask, answer: Answer, seat: Seat, errand: Errand, route: Route) -> None:
-    with transaction() as session:
-        session.add(
-            Decision(
-                at=datetime.now(UTC),
-                flow_run_id=errand.flow_run_id,
-                agent=errand.agent,
-                kind=ask.request.kind.value,
-                tier=answer.tier,
-                engine=seat.spec.engine,
-                model=answer.model,
-                reason=answer.reason,
-                refusals=[refusal.model_dump() for refusal in route.refusals],
-                tokens_in=answer.tokens_in,
-                tokens_out=answer.tokens_out,
-                line_seconds=seat.waited_seconds,
-                work_seconds=answer.seconds,
-                first_token_seconds=answer.first_token_seconds,
-                verdict="verified" if answer.verified else "; ".join(answer.problems)[:300],
+def _account(batch: Batch, candidate: Candidate) -> CloudAccount:
+    return next(account for account in batch.asker.accounts if account.model.name == candidate.tier)
+
+
+def _check_caps(requests: Sequence[ModelRequest]) -> None:
+    for request in requests:
+        cap = request.max_input_tokens
+        if cap is not None and (takes := input_tokens(request)) > cap:
+            raise BadInput(
+                f"A request takes about {takes} tokens before its answer; its cap is {cap}.",
+                means="Nothing was asked.",
+                remedy="Give it less at once, or raise the agent's cap on tokens.",
             )
-        )
 
 
-def _no_route(route: Route) -> NoRoute:
+def _no_route(route: Route) -> HotdeskError:
+    """Nobody can: not now, where some refusal is over by itself; else never, as the request is."""
     refusals = [f"{refusal.tier}: {refusal.reason}" for refusal in route.refusals]
+    why = "; ".join(refusals)
+    until = min((refusal.until for refusal in route.refusals if refusal.until), default=None)
+    if until is not None:
+        return TierShut(
+            f"No model can serve the request now: {why}.",
+            means="Nothing was asked.",
+            remedy="It goes on at the agent's next run; `hotdesk tiers` shows what is left of each tier.",
+            until=until,
+            why=why,
+            refusals=refusals,
+        )
     return NoRoute(
-        "No model on this machine can serve the request: " + "; ".join(refusals) + ".",
+        f"No model can serve the request: {why}.",
         means="Nothing was asked.",
         remedy="Shorten the input, or see `hotdesk doctor` for what this machine can run.",
         refusals=refusals,
+    )
+
+
+def _nobody(batch: Batch) -> ModelFailed:
+    return ModelFailed(
+        f"No model gave an answer: {batch.last_problem}",
+        means="What they had said was discarded.",
+        remedy="The agent runs again at its next time; `hotdesk why last` shows every call.",
+        model=batch.route.candidates[-1].model,
+        retryable=True,
     )

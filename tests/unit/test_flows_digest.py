@@ -2,8 +2,8 @@
 
 from blocks.reading import Item
 from blocks.verify import LINK
-from flows.digest import page, topic_ask
-from governor.asking import Answer
+from flows.digest import page, topic_request
+from governor.answers import Answer
 
 TOPICS = {"traffic": "traffic and buses", "culture": "culture and sport"}
 ITEMS = [
@@ -31,4 +31,4 @@ def test_every_link_of_the_page_stands_in_the_feed() -> None:
 
 
 def test_a_topic_can_only_be_one_of_the_given() -> None:
-    assert topic_ask(ITEMS[0], TOPICS).request.choices == tuple(TOPICS.values())
+    assert topic_request(ITEMS[0], TOPICS).choices == tuple(TOPICS.values())

@@ -7,7 +7,7 @@ import pytest
 
 from blocks.reading import Item
 from flows.extract import amount, by_rules, parsed_date, row, sums_up, total_by_rule, true_to
-from governor.asking import Answer
+from governor.answers import Answer
 
 TEXT = "Oak Joinery\nInvoice no. A-33\nDate: 2026-02-14\nShelf  80.00\nBoard  20.50\nTotal: EUR 100.50\n"
 GOOD = {"vendor": "Oak Joinery", "number": "A-33", "date": "2026-02-14", "total": "100.50"}

@@ -3,7 +3,7 @@
 import pytest
 
 from flows.log_watch import cluster, page
-from governor.asking import Answer
+from governor.answers import Answer
 from governor.errors import BadInput
 
 LINES = [

@@ -2,7 +2,7 @@
 
 from blocks.reading import Item
 from flows.triage import page
-from governor.asking import Answer
+from governor.answers import Answer
 
 LABELS = {"billing": "a payment", "shipping": "a parcel"}
 

@@ -1,21 +1,30 @@
 """The operator's documents: what they become, and that a broken one counts as the defaults."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
 import httpx
 import pytest
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import router
+from blocks.cloud_tier import CloudTier
 from blocks.document import load_or_default
 from blocks.policy import GovernorPolicy, current_rules
 from blocks.router import ModelRouter, current_router
-from governor.asking import Ask, Asked
-from governor.policy.facts import Kind, ModelRequest, Quality
+from deployments.bootstrap import block_types
+from governor.accounts import CloudAccount
+from governor.answers import Asked
+from governor.policy.facts import Kind
+from governor.policy.refusing import RoutingRules
+from governor.policy.requests import ModelRequest, Privacy, Quality
 from governor.policy.rules import Rules
 from governor.settings import Home
 from governor.standing import keep_rules
+from governor.tier_catalogue import catalogue
 
 DUE = datetime(2026, 11, 20, 7, 0, tzinfo=UTC)
 
@@ -27,11 +36,12 @@ def refuse(error: Exception) -> Callable[..., Any]:
     return load
 
 
+REQUEST = httpx.Request("GET", "http://x")
 BROKEN = [
     ValueError("Unable to find block document named default"),
     RuntimeError("Unable to load 'default' due to failed validation"),
     httpx.ConnectError("connection refused"),
-    httpx.HTTPStatusError("401", request=httpx.Request("GET", "http://x"), response=httpx.Response(401)),
+    httpx.HTTPStatusError("401", request=REQUEST, response=httpx.Response(401)),
 ]
 
 
@@ -40,9 +50,34 @@ def test_a_document_that_cannot_be_had_counts_as_the_defaults(
     error: Exception, monkeypatch: pytest.MonkeyPatch, hotdesk_home: Home
 ):
     monkeypatch.setattr(GovernorPolicy, "load", refuse(error))
-    monkeypatch.setattr(ModelRouter, "load", refuse(error))
     assert current_rules() == Rules()
-    assert current_router() == ModelRouter()
+
+
+MISSING = ValueError("Unable to find block document named default")
+MISSING.__cause__ = ObjectNotFound(httpx.HTTPStatusError("404", request=REQUEST, response=httpx.Response(404)))
+CLOSED = ModelRouter(allow_cloud=False, ceiling_usd_per_day=0)
+
+
+@pytest.mark.parametrize(
+    ("error", "router_then"),
+    [
+        (MISSING, ModelRouter()),
+        *((error, CLOSED) for error in BROKEN),
+        (json.JSONDecodeError("what a proxy says", "<html>", 0), CLOSED),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_router_that_cannot_be_read_calls_no_cloud_and_a_missing_one_has_the_defaults(
+    error: Exception, router_then: ModelRouter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ModelRouter, "load", refuse(error))
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert current_router() == router_then
+
+
+def test_without_a_server_the_router_has_its_defaults():
+    with temporary_settings({PREFECT_API_URL: None}):  # and no server of its own: see conftest
+        assert current_router() == ModelRouter()
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda e: type(e).__name__)
@@ -57,6 +92,8 @@ def test_a_dry_run_is_not_over_because_the_server_is_silent(
 def test_a_document_of_another_kind_counts_as_the_defaults(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ModelRouter, "load", lambda _: GovernorPolicy())
     assert load_or_default(ModelRouter) == ModelRouter()
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert current_router() == CLOSED
     monkeypatch.setattr(GovernorPolicy, "load", lambda _: ModelRouter())
     assert current_rules() == Rules()
 
@@ -87,28 +124,112 @@ def test_a_night_that_a_form_sends_with_an_offset_is_meant_by_the_clock_of_the_z
     assert not hours.is_night(datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[Ask], dict[str, Any]]]:
-    calls: list[tuple[Sequence[Ask], dict[str, Any]]] = []
+class Asking:
+    """FAKE `governor.asking.ask_all`: keeps what it was asked for, and how."""
 
-    def ask_all(asks: Sequence[Ask], **how: Any) -> Asked:
-        calls.append((asks, how))
+    def __init__(self) -> None:
+        self.requests: Sequence[ModelRequest] = ()
+        self.how: dict[str, Any] = {}
+
+    def __call__(self, requests: Sequence[ModelRequest], **how: Any) -> Asked:
+        self.requests, self.how = requests, how
         return Asked()
 
-    monkeypatch.setattr(router, "ask_all", ask_all)
-    return calls
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asking:
+    fake = Asking()
+    monkeypatch.setattr(router, "ask_all", fake)
+    return fake
 
 
-def test_the_due_time_of_the_run_reaches_the_requests(asked: list[Any]):
+class Keys:
+    """FAKE accounts of this process; counts how often they are read."""
+
+    def __init__(self) -> None:
+        self.accounts, self.read = (CloudAccount(catalogue()["groq/gpt-oss-20b"]),), 0
+
+    def __call__(self) -> tuple[CloudAccount, ...]:
+        self.read += 1
+        return self.accounts
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Keys:
+    fake = Keys()
+    monkeypatch.setattr(router, "current_accounts", fake)
+    return fake
+
+
+def request(**said: Any) -> ModelRequest:
+    return ModelRequest.model_validate({"kind": Kind.WRITE, "prompt": "x", **said})
+
+
+def test_the_due_time_of_the_run_reaches_the_requests(asked: Asking):
     own = DUE.replace(hour=6)
-    asks = [Ask(ModelRequest(kind=Kind.WRITE, prompt="x")), Ask(ModelRequest(kind=Kind.WRITE, prompt="x", due_at=own))]
-    ModelRouter(patience_seconds=77).ask_all(asks, agent="digest/news", due_at=DUE)
-    [(sent, how)] = asked
-    assert [ask.request.due_at for ask in sent] == [DUE, own]
-    assert how["patience_seconds"] == 77
+    ModelRouter(patience_seconds=77).ask_all([request(), request(due_at=own)], agent="digest/news", due_at=DUE)
+    assert [one.due_at for one in asked.requests] == [DUE, own]
+    assert asked.how["patience_seconds"] == 77
 
 
-def test_always_quick_wishes_for_the_small_model(asked: list[Any]):
-    asks = [Ask(ModelRequest(kind=Kind.WRITE, prompt="x", quality=Quality.GOOD))]
-    ModelRouter(always_quick=True).ask_all(asks, agent="a", patience_seconds=1)
-    assert asked[0][0][0].request.quality is Quality.QUICK
+def test_always_quick_wishes_for_the_small_model(asked: Asking):
+    ModelRouter(always_quick=True).ask_all([request(quality=Quality.GOOD)], agent="a", patience_seconds=1)
+    assert asked.requests[0].quality is Quality.QUICK
+
+
+def test_the_privacy_of_the_run_fills_what_a_request_does_not_say(asked: Asking, keys: Keys):
+    own = request(privacy=Privacy.NO_TRAINING)
+    ModelRouter().ask_all([request(), own], agent="a", privacy=Privacy.PUBLIC)
+    assert [one.privacy for one in asked.requests] == [Privacy.PUBLIC, Privacy.NO_TRAINING]
+
+
+@pytest.mark.parametrize(
+    ("own", "of_the_run"), [(Privacy.PUBLIC, Privacy.LOCAL_ONLY), (Privacy.LOCAL_ONLY, Privacy.PUBLIC)]
+)
+def test_of_two_words_on_privacy_the_stricter_one_counts(own: Privacy, of_the_run: Privacy, asked: Asking, keys: Keys):
+    ModelRouter().ask_all([request(privacy=own)], agent="a", privacy=of_the_run)
+    assert [one.privacy for one in asked.requests] == [Privacy.LOCAL_ONLY]
+    assert keys.read == 0
+
+
+PUBLIC, NO_TRAINING, LOCAL = Privacy.PUBLIC, Privacy.NO_TRAINING, Privacy.LOCAL_ONLY
+
+
+@pytest.mark.parametrize(
+    ("privacies", "of_the_run", "allowed", "read"),
+    [
+        ([PUBLIC], None, True, 1),
+        ([PUBLIC, NO_TRAINING], None, True, 1),
+        ([None], PUBLIC, True, 1),
+        ([None], None, True, 0),  # silence is private
+        ([LOCAL], PUBLIC, True, 0),
+        ([PUBLIC, LOCAL], None, True, 0),  # one private request keeps all of its batch here
+        ([PUBLIC, None], None, True, 0),
+        ([PUBLIC], None, False, 0),
+        ([], PUBLIC, True, 0),
+    ],
+)
+def test_keys_are_read_only_for_a_batch_that_may_leave_the_machine(
+    privacies: list[Privacy | None], of_the_run: Privacy | None, allowed: bool, read: int, asked: Asking, keys: Keys
+):
+    batch = [request(privacy=privacy) for privacy in privacies]
+    ModelRouter(allow_cloud=allowed).ask_all(batch, agent="a", privacy=of_the_run)
+    assert keys.read == read
+    assert asked.how["accounts"] == (keys.accounts if read else ())
+
+
+def test_the_defaults_of_the_router_are_the_rules_and_cost_nothing():
+    assert ModelRouter().rules() == RoutingRules()
+    assert ModelRouter().rules().ceiling_usd == 0
+
+
+def test_what_the_operator_wrote_becomes_the_rules_of_routing(asked: Asking):
+    said = {"allow_gpu": False, "allow_cpu": False, "allow_cloud": False, "explores": False, "cloud_price_seconds": 5}
+    ModelRouter.model_validate({**said, "ceiling_usd_per_day": 2}).ask_all([request()], agent="a")
+    assert asked.how["rules"] == RoutingRules.model_validate({**said, "ceiling_usd": 2})
+
+
+def test_only_what_works_without_a_word_of_the_operator_has_a_default_document():
+    """A tier's key is nobody's but the operator's, and a document without one would be a tier that never answers."""
+    kinds = {kind: any(info.is_required() for info in kind.model_fields.values()) for kind in block_types()}
+    assert kinds == {ModelRouter: False, GovernorPolicy: False, CloudTier: True}

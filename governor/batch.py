@@ -1,0 +1,90 @@
+"""One agent's batch on its way along a route: which requests are still open, and who may try them next."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+from governor.answers import Answer, Asked, no_answer
+from governor.policy.requests import Candidate, ModelRequest, Route
+from governor.routing import Asker
+
+# A wrong answer is taken to two larger models at most: what three could not do is the agent's to tell.
+MOST_CLIMBS = 2
+
+
+@dataclass
+class Batch:
+    """The requests of one agent and what became of them so far.
+
+    Attributes:
+        ends_s: when the agent's patience ends, on the monotonic clock: one patience, however many candidates.
+        due_at: when the answers are wanted, as the run says.
+        attempts: calls that were made for each request. climbs: larger models that it was taken to.
+        only: the one request that may be tried just now; None: all of them.
+    """
+
+    requests: Sequence[ModelRequest]
+    asker: Asker
+    flow_run_id: str | None
+    due_at: datetime | None
+    ends_s: float
+    route: Route = field(default_factory=lambda: Route(candidates=()))
+    line_seconds: float = 0.0
+    desk_seconds: float = 0.0
+    answers: list[Answer | None] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+    climbs: list[int] = field(default_factory=list)
+    only: int | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.requests)
+        self.answers, self.attempts, self.climbs = [None] * count, [0] * count, [0] * count
+        self.ids = [uuid4().hex for _ in self.requests]
+
+    @property
+    def patience_seconds(self) -> float:
+        """What is left of it."""
+        return max(0.0, self.ends_s - time.monotonic())
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nobody has answered any of it, rightly or wrongly."""
+        return all(answer is None or answer.failed for answer in self.answers)
+
+    @property
+    def last_problem(self) -> str:
+        """What the last call that gave no answer said, '' when none was made."""
+        said = [answer.problems[0] for answer in self.answers if answer is not None and answer.problems]
+        return said[-1] if said else ""
+
+    def wanting(self, candidate: Candidate) -> list[int]:
+        """The requests that this candidate should try: unanswered, or answered wrongly by a smaller model."""
+        open_to_it = range(len(self.requests)) if self.only is None else (self.only,)
+        return [index for index in open_to_it if self._wants(index, candidate)]
+
+    def _wants(self, index: int, candidate: Candidate) -> bool:
+        answer = self.answers[index]
+        if answer is None or answer.failed:
+            return True
+        is_larger = candidate.parameters_billion > answer.parameters_billion
+        return not answer.verified and is_larger and self.climbs[index] < MOST_CLIMBS
+
+    def keep(self, index: int, answer: Answer) -> None:
+        """The better of what is there and this: one that stands, else the larger model's, else the first."""
+        before = self.answers[index]
+        if before is not None and not before.failed and not answer.failed:
+            is_climb = answer.parameters_billion > before.parameters_billion
+            self.climbs[index] += is_climb
+            if not answer.verified and not is_climb:
+                return
+        if before is None or before.failed or not answer.failed:
+            self.answers[index] = answer
+
+    def result(self, failure: str) -> Asked:
+        """An answer for every request; of those that nobody came to, that they have none, and why."""
+        best = self.route.candidates[0]
+        answers = [answer or no_answer(best, failure or "nobody came to it") for answer in self.answers]
+        return Asked(answers, self.route, self.line_seconds, self.desk_seconds, self.ids)
