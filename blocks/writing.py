@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
-from governor.asking import Answer
+from governor.answers import Answer
 from governor.settings import home
 
 CAPPED_NOTE = "> capped: a first round works on few items with short answers.\n\n"
@@ -20,12 +20,17 @@ def slug(agent: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-")
 
 
-def write_output(agent: str, title: str, markdown: str, *, capped: bool, now: datetime) -> Path:
-    """Write `out/<agent>/<time>.md` whole or not at all, and publish it; the path."""
+def write_output(agent: str, title: str, markdown: str, *, capped: bool, now: datetime, why: str = "") -> Path:
+    """Write `out/<agent>/<time>.md` whole or not at all, and publish it; the path.
+
+    Args:
+        why: one line on which model did what, and why, for the end of it (`blocks.why_line`).
+    """
     folder = home().out / slug(agent)
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{now:%Y-%m-%dT%H%M%S.%f}Z.md"
-    text = f"# {title}\n\n{CAPPED_NOTE if capped else ''}{markdown.rstrip()}\n"
+    end = f"\n> why: {cell(why)}\n" if why else ""
+    text = f"# {title}\n\n{CAPPED_NOTE if capped else ''}{markdown.rstrip()}\n{end}"
     handle, draft = tempfile.mkstemp(dir=folder, suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

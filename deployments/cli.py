@@ -162,6 +162,32 @@ def residents(
     print(run_residents(Wishes(pin, unpin, keep, evict, dry_run), as_json=as_json))
 
 
+models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(models, name="model", help="Show which models this machine wants, and fetch them.")
+
+
+@models.command("list")
+def model_list(as_json: AsJson = False) -> None:
+    """Show what each tier may be served by, and what is here.
+
+    The best first, each with its size and licence.
+    """
+    from deployments.model import run_list
+
+    print(run_list(as_json=as_json))
+
+
+@models.command("pull")
+def model_pull(
+    name: Annotated[str | None, typer.Argument(help="As `hotdesk model list` shows it.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The best model of every tier of this profile.")] = False,
+) -> None:
+    """Fetch a model and check what came."""
+    from deployments.model import run_pull
+
+    run_pull(name, everything=everything, say=lambda said: print(said, flush=True))
+
+
 @app.command()
 def env() -> None:
     """Print what a shell needs: eval "$(hotdesk env)"."""
@@ -174,9 +200,11 @@ def env() -> None:
 @app.command()
 def ask(
     text: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
-    kind: Annotated[str, typer.Option(help="classify, extract, summarise or write.")],
+    kind: Annotated[str, typer.Option(help="classify, extract, summarise, write, translate, code, compare or embed.")],
     label: Annotated[list[str] | None, typer.Option(help="classify: a possible answer; give it twice or more.")] = None,
     patience: Annotated[float, typer.Option(help="Seconds to wait in line.", min=1)] = 120.0,
+    privacy: Annotated[str | None, typer.Option(help="local-only (the default), no-training or public.")] = None,
+    quality: Annotated[str | None, typer.Option(help="quick or good.")] = None,
 ) -> None:
     """Send one request to a model and say which, and why.
 
@@ -185,7 +213,51 @@ def ask(
     from deployments.ask import run_ask
 
     prompt = sys.stdin.read() if text == "-" else text
-    raise typer.Exit(run_ask(prompt, kind=kind, labels=label or [], patience_seconds=patience))
+    raise typer.Exit(
+        run_ask(prompt, kind=kind, labels=label or [], patience_seconds=patience, privacy=privacy, quality=quality)
+    )
+
+
+@app.command()
+def gains(
+    kind: Annotated[str | None, typer.Option(help="Only this kind of work, such as classify.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how often each model's answers passed; or forget it."""
+    from deployments.gains import run_gains
+
+    print(run_gains(kind=kind, model=model, forget=reset, as_json=as_json))
+
+
+@app.command()
+def why(
+    run: Annotated[str, typer.Argument(help="last, a run's id or its beginning, a run's name, or an agent.")] = "last",
+    every: Annotated[bool, typer.Option("--all", help="Each request on its own.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which models a run asked, and why those.
+
+    Chosen and refused tiers, every attempt, waits and costs. Needs no server.
+    """
+    from deployments.why import run_why
+
+    print(run_why(run, as_json=as_json, every=every))
+
+
+@app.command()
+def tiers(
+    reopen: Annotated[str | None, typer.Option(help="Let agents call this closed tier again at once.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show cloud tiers: keys, allowances, what is closed and why.
+
+    Shows no key. Needs no server, but only it knows keys in blocks.
+    """
+    from deployments.tiers import run_tiers
+
+    print(run_tiers(reopen, as_json=as_json))
 
 
 @app.command()

@@ -5,19 +5,20 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deployments import report
-from deployments.ask import explain, request_for
+from deployments.ask import explain, request_for, said
 from deployments.cli import app
 from deployments.up_lock import up_lock
 from governor.errors import BadInput
 from governor.policy.facts import Kind
 from governor.settings import Home
 
-COMMANDS = ("up", "tour", "down", "status", "doctor", "pause", "resume", "env", "ask", "bootstrap")
+COMMANDS = ("up", "tour", "down", "status", "doctor", "pause", "resume", "env", "ask", "why", "bootstrap")
 HEAVY = ("prefect", "litellm", "sqlalchemy", "xllamacpp", "psutil", "rich.live")
 
 
@@ -29,7 +30,7 @@ def test_help_lists_every_command_and_hides_fetch() -> None:
     said = hotdesk("--help").output
     for command in COMMANDS:
         assert f"  {command} " in said
-    assert "fetch" not in said
+    assert "  fetch " not in said
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "fetch"])
@@ -77,14 +78,80 @@ def test_every_kind_makes_a_request_whose_answer_is_constrained_where_it_can_be(
     assert request_for("x", kind="classify", labels=[]).choices
     assert request_for("x", kind="classify", labels=["a", "b", "a"]).choices == ("a", "b")
     assert request_for("x", kind="extract", labels=[]).json_schema
-    for kind in ("summarise", "write"):
+    for kind in ("summarise", "write", "translate", "code", "compare"):
         request = request_for("x", kind=kind, labels=[])
         assert request.choices is None
         assert request.json_schema is None
 
 
+def test_a_text_to_embed_is_the_input_and_not_the_prompt() -> None:
+    request = request_for("some text", kind="embed", labels=[])
+    assert request.inputs == {"text": "some text"}
+    assert "some text" not in request.prompt
+
+
+@pytest.mark.parametrize(
+    ("privacy", "quality", "allowed"),
+    [
+        (None, None, "local_only"),
+        ("local-only", "quick", "local_only"),
+        ("no-training", "good", "no_training"),
+        ("no_training", None, "no_training"),
+        ("public", None, "public"),
+    ],
+)
+def test_where_words_may_go_is_nowhere_unless_it_is_said(
+    privacy: str | None, quality: str | None, allowed: str
+) -> None:
+    request = request_for("x", kind="write", labels=[], privacy=privacy, quality=quality)
+    assert (request.allowed, request.quality) == (allowed, quality)
+
+
+@pytest.mark.parametrize(
+    ("wished", "names"),
+    [({"privacy": "secret"}, "local-only, no-training, public"), ({"quality": "best"}, "quick, good")],
+)
+def test_a_wish_that_is_not_known_lists_those_that_are(wished: dict[str, str], names: str) -> None:
+    with pytest.raises(BadInput, match=names):
+        request_for("x", kind="write", labels=[], **wished)
+
+
+def test_a_vector_is_said_by_its_length() -> None:
+    from governor.answers import Answer
+
+    assert said(Answer("1 vectors", [[0.1] * 384], True, [], "embedder", "m", False, "")) == "a vector of 384 numbers"
+    assert said(Answer("a text", "a text", True, [], "heavy", "m", False, "")) == "a text"
+
+
+def test_an_answer_that_went_up_is_explained_with_every_attempt_and_what_else_there_was() -> None:
+    from governor.answers import Answer, Asked
+    from governor.decided import Served
+    from governor.state.models import Decision
+
+    weighed = [
+        {"tier": "tiny", "reason": "small"},
+        {"tier": "heavy", "reason": "large"},
+        {"tier": "x/y", "reason": "far"},
+    ]
+    row: dict[str, Any] = {
+        "candidates": weighed,
+        "tokens_in": 1,
+        "tokens_out": 1,
+        "line_seconds": 0.0,
+        "work_seconds": 1,
+    }
+    first = Decision(tier="tiny", model="s", verdict="too short", shadow_usd=0.5, **row)
+    second = Decision(tier="heavy", model="l", verdict="verified", energy_joules=40.0, shadow_usd=0.5, **row)
+    answer = Answer("yes", "yes", True, [], "heavy", "l", False, "large")
+    lines = explain(answer, Asked([answer]), [Served((first, second))])
+    assert "-- then tiny: too short -> heavy: verified" in lines
+    assert "-- else x/y: far" in lines
+    assert "-- else heavy: large" not in lines
+    assert lines[-1].endswith("40 J, worth $1.00")
+
+
 def test_answer_is_explained_with_model_reason_and_problems() -> None:
-    from governor.asking import Answer, Asked
+    from governor.answers import Answer, Asked
 
     answer = Answer("no", None, False, ["too short"], "tiny", "smollm2-135m", True, "the shortest line")
     said = "\n".join(explain(answer, Asked([answer], line_seconds=1.0, desk_seconds=2.0)))

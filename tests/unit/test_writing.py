@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from blocks.writing import byline, cell, slug, table, write_output
-from governor.asking import Answer
+from governor.answers import Answer
 from governor.settings import Home
 
 NOW = datetime(2026, 11, 24, 7, 0, tzinfo=UTC)
