@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
-from governor.asking import CHARACTERS_PER_TOKEN, call_seconds
-from governor.policy.facts import Kind, ModelRequest
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest
 from governor.sensors.resident_speed import FRESH, GIVEN_UP_IN_A_ROW, RECENT
+from governor.serving import CHARACTERS_PER_TOKEN, call_seconds
 
 STEP_SECONDS = 0.1
 # One call: a page to read, and as many tokens to write as a request asks for by default. `asking`: reading is about
