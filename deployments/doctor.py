@@ -5,7 +5,7 @@ Needs no server and no network but loopback. A check that breaks becomes a faile
 
 from collections.abc import Callable, Iterable
 
-from deployments.checks import Check, failed, machine, prefect_server, state
+from deployments.checks import Check, cloud, failed, machine, prefect_server, state
 from governor.settings import Home, home
 
 Found = Check | Iterable[Check]
@@ -25,6 +25,7 @@ def checks(where: Home | None = None) -> list[Check]:
         ("gpu", machine.graphics),
         ("ollama", machine.ollama_server),
         ("weights", lambda: state.weights(where)),
+        ("cloud tiers", cloud.tiers),
         ("prefect.yaml", state.fleet),
         ("server", lambda: prefect_server.server_rows(where)),
         ("engines", lambda: state.engines(where)),

@@ -61,6 +61,18 @@ def thinks(*thoughts: str) -> Scene:
     return scene
 
 
+def embeds(*vectors: Any, backwards: bool = False) -> Scene:
+    """The vectors, whatever the texts are. `backwards`: the last one first, each with its number."""
+
+    def scene(_fake: FakeOpenAI, exchange: Exchange) -> None:
+        listed = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(vectors)]
+        data = listed[::-1] if backwards else listed
+        counted = {"prompt_tokens": 5, "total_tokens": 5}
+        exchange.send_json(200, {"object": "list", "model": "fake", "data": data, "usage": counted})
+
+    return scene
+
+
 def refuses(status: int, error: dict[str, Any]) -> Scene:
     """An error answer."""
     return lambda _fake, exchange: exchange.send_json(status, {"error": {"code": status, **error}})

@@ -16,12 +16,14 @@ from sqlalchemy import select
 
 from governor import pauses
 from governor.actions import pause_line
-from governor.asking import Answer, Ask, ask_all
+from governor.answers import Answer
+from governor.asking import ask_all
 from governor.errors import LeftLine
-from governor.policy.facts import Kind, ModelRequest, Quality, Rung
+from governor.policy.facts import Kind, Rung
 from governor.policy.ladder import Cooldown, Standing
 from governor.policy.pausing import GOVERNOR
 from governor.policy.pressure import Mark
+from governor.policy.requests import ModelRequest, Quality
 from governor.policy.rules import Rules
 from governor.policy.watermarks import Hours
 from governor.settings import Home
@@ -105,7 +107,7 @@ def _quick_marks(way: Way) -> tuple[Mark, ...]:
 
 def _asked(agent: str, *, patience_seconds: float = 60.0, quality: Quality | None = None) -> Answer:
     request = ModelRequest(kind=Kind.WRITE, prompt="Say something about a desk.", quality=quality, max_tokens=16)
-    return ask_all([Ask(request)], agent=agent, patience_seconds=patience_seconds).answers[0]
+    return ask_all([request], agent=agent, patience_seconds=patience_seconds).answers[0]
 
 
 def _resident(line: str) -> list[Resident]:

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import select
 
 from blocks.agent import agent
+from blocks.parameters import AgentParameters
 from deployments.pause import Wishes, run_pause, run_resume
 from governor.desk import desk, line_of
 from governor.effects import RealEffects
@@ -30,7 +31,10 @@ WITHIN_SECONDS = 30.0
 def waits_for_the_gpu() -> State:
     """An agent that has not sat down yet; it is never as far as to load a model."""
     spec = current_profile().tiers["heavy"]
-    with agent(patience_seconds=300) as run, desk(spec, Errand("gpu", run.agent, spec.model, 300.0)):
+    with (
+        agent(AgentParameters(source="none", patience_seconds=300)) as run,
+        desk(spec, Errand("gpu", run.agent, spec.model, 300.0)),
+    ):
         pass
     return run.state
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from governor.errors import BadInput
-from governor.gguf_header import read_weights, weights_from_keys
+from governor.gguf_header import read_weights, says_pooling, weights_from_keys
 from tests.random_gguf import BOOL, TEXT, UINT32, Shape, header, key, listed, write_model
 
 MIB = 1024 * 1024
@@ -46,6 +46,25 @@ def test_everything_that_decides_the_memory_is_read_from_a_file(tmp_path: Path) 
     assert weights.key_value_width == (2 * 2 * 64,) * 3
     assert weights.window_tokens == (0, 0, 0)
     assert (weights.vocabulary, weights.trained_context) == (512, 4096)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ([key("general.architecture", TEXT, "bert"), key("bert.pooling_type", UINT32, 1)], True),
+        ([key("general.architecture", TEXT, "bert"), key("llama.pooling_type", UINT32, 1)], False),
+        ([key("general.architecture", TEXT, "llama")], False),
+    ],
+)
+def test_whether_a_file_says_how_vectors_become_one(keys: list[bytes], says: bool, tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(header(keys, []))
+    assert says_pooling(path) is says
+
+
+def test_a_file_that_cannot_be_read_is_left_to_who_loads_it(tmp_path: Path) -> None:
+    (tmp_path / "no-model").write_bytes(b"GGUF")
+    assert says_pooling(tmp_path / "no-model") and says_pooling(tmp_path / "nothing")
 
 
 def test_an_embedding_that_is_the_output_layer_too_goes_to_the_card(tmp_path: Path) -> None:

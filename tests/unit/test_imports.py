@@ -28,6 +28,8 @@ PURE = {
     "typing",
     "zoneinfo",
     "itertools",
+    "array",
+    "zlib",
 }
 # One edge each: everybody else would pay for the import at every start.
 EDGES = {
