@@ -68,8 +68,7 @@ def ask_all(
     allowed = () if lead.allowed is Privacy.LOCAL_ONLY else accounts
     asker = Asker(agent, rules or RoutingRules(), allowed, len(requests), patience_seconds)
     batch = Batch(requests, asker, flow_run_id, due_at, time.monotonic() + patience_seconds)
-    needed = max(needed_tokens(request) for request in requests)
-    known = gather_facts(lead, asker, datetime.now(UTC), needed=needed)
+    known = gather_facts(lead, asker, datetime.now(UTC), needed=max(map(needed_tokens, requests)))
     batch.route = choose(lead, known)
     if not batch.route.candidates:
         raise _no_route(batch.route)

@@ -135,8 +135,7 @@ def complete_in_cloud(
 ) -> Completion:
     """One answer from a tier of the cloud, asked once. For `governor.cloud` alone, which reserves the call before it.
 
-    Args:
-        may_go: asked right before anything is sent.
+    `may_go` is asked right before anything is sent.
 
     Raises:
         Private: the words may not go there; they went nowhere.
@@ -159,14 +158,17 @@ def complete_in_cloud(
     except Exception as error:  # litellm lets out whatever its providers raise, of no common base
         failure = cloud_failure(litellm, error, wire, deadline_seconds)
     else:
-        if said.finish_reason in WITHHELD:
-            failure = CloudFailure(Went.WITHHELD, "withheld its answer")
-        elif wire.ended is False:
-            failure = half_an_answer(wire)
-        else:
+        failure = _withheld_or_half(said, wire)
+        if failure is None:
             return _plain(request, said)
     # Out of the except: what litellm raised quotes prompts and keys, and a log would print it below ours.
     raise failure
+
+
+def _withheld_or_half(said: Completion, wire: Wire) -> CloudFailure | None:
+    if said.finish_reason in WITHHELD:
+        return CloudFailure(Went.WITHHELD, "withheld its answer")
+    return half_an_answer(wire) if wire.ended is False else None
 
 
 def embed(
