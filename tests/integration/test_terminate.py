@@ -93,12 +93,12 @@ def test_one_that_may_not_come_back_skips_with_the_reason(fleet_server: Home):
     now = datetime.now(UTC)
     with agent(120) as process:
         wait_for(model_in_use)
-        pauses.pause(["cpu"], by="person", reason="a game", until=now + timedelta(hours=2), now=now)
+        pauses.pause(["cpu", "gpu"], by="person", reason="a game", until=now + timedelta(hours=2), now=now)
         try:
             [said] = end_holders("cpu", "a person wants the card now")
             out, log = process.communicate(timeout=60)
         finally:
-            pauses.resume(["cpu"], by="person", now=datetime.now(UTC))
+            pauses.resume(["cpu", "gpu"], by="person", now=datetime.now(UTC))
     assert "digest/story" in said
     ended = json.loads(out)
     assert ended["error"] == "LeftLine", log
