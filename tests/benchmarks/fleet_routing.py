@@ -1,6 +1,6 @@
 """What routing adds on the fleet's own labelled samples, with the models at hand.
 
-    python -m tests.benchmarks.fleet_routing [--rounds 3] [--splits 2] [--items N] [--larger 1.5b|0.5b|none] [--told]
+    python -m tests.benchmarks.fleet_routing [--rounds 2] [--splits 1] [--items N] [--larger 0.5b|1.5b|none] [--told]
 
 Ways, on the same questions and the same answers of the same real models: always the small model, once; always the
 larger one, once; the router as the flows ask it, taught and untaught; where two answers must agree on a label; where
@@ -122,12 +122,12 @@ def _questions(most: int | None, *, told: bool) -> list[Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of learning before a part is scored")
-    parser.add_argument("--splits", type=int, default=2, help="ways to part the items in four")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of learning before a part is scored")
+    parser.add_argument("--splits", type=int, default=1, help="ways to part the items in four")
     parser.add_argument("--items", type=int, help="of each agent, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--larger", choices=("1.5b", "0.5b", NONE), default="1.5b", help="the model beside the small one"
+        "--larger", choices=("1.5b", "0.5b", NONE), default="0.5b", help="the model beside the small one"
     )
     parser.add_argument("--told", action="store_true", help="name the labels in the prompt, not in the grammar alone")
     parser.add_argument("--said", type=Path, help="answers of an earlier run: read if it is there, written at the end")

@@ -188,7 +188,8 @@ def allows(calls: int, *, span_seconds: float = 60.0) -> Scene:
                 fake.refused += 1
             else:
                 made.append(now_s)
-        (refuses(429, TOO_FAST, Retry_After=str(waits)) if waits else says("yes"))(fake, exchange)
+        told = json.loads(json.dumps(TOO_FAST).replace("7.66s", f"{waits}s"))
+        (refuses(429, told, Retry_After=str(waits)) if waits else says("yes"))(fake, exchange)
 
     return scene
 
