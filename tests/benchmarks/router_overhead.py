@@ -52,8 +52,8 @@ def main() -> int:
     say(f"choose: {report.ours['choose']}")
     if options.rounds:
         _single_calls(report, options.rounds)
-    for name, shape in SHAPES.items() if options.processes else ():
-        _many(report, name, shape, options.processes)
+    for name in options.shapes if options.processes else ():
+        _many(report, name, SHAPES[name], options.processes)
     _judge(report)
     report.emit()
     return 0
@@ -64,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=400, help="calls of each kind; 0 leaves them out")
     parser.add_argument("--decisions", type=int, default=3000, help="of choose()")
     parser.add_argument("--processes", type=int, default=50, help="0 leaves them out")
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     return parser.parse_args()
 
 
