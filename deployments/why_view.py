@@ -13,14 +13,13 @@ from typing import Any
 from blocks.why_line import cost_words, seconds_words, tier_words
 from deployments.status import short_path
 from deployments.why import SHORT_ID, Told
-from governor.decided import Served, cost_of
+from governor.decided import QUOTED, Served, cost_of
 from governor.state.models import Decision
 
 WIDTH = 80
 MARGIN, HEAD = "  ", 9
 # What differs from one request to the next though both went the same way: figures, and the words of a model.
 FIGURE = re.compile(r"\d[\d.,:]*")
-QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\")")
 
 
 def told_lines(told: Told, *, every: bool = False) -> Iterator[str]:

@@ -33,10 +33,10 @@ class Batch:
     route: Route = field(default_factory=lambda: Route(candidates=()))
     line_seconds: float = 0.0
     desk_seconds: float = 0.0
-    answers: list[Answer | None] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    climbs: list[int] = field(default_factory=list)
+    answers: list[Answer | None] = field(init=False)
+    ids: list[str] = field(init=False)
+    attempts: list[int] = field(init=False)
+    climbs: list[int] = field(init=False)
     only: int | None = None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 The rows are written by `governor.decisions`; the words for a person are `blocks.why_line` and `deployments.why`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ from governor.state.models import AgentRun, Decision
 from governor.state.sessions import store
 
 VERIFIED = "verified"
+# The words that a verdict quotes; an answer may repeat its prompt.
+QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\")")
 # Longer than anybody looks back: `hotdesk why` at a run of last month, the sensor of models' speed at 30 days.
 KEEP = timedelta(days=90)
 # Calls forgotten at once, in 50 ms (measured, at 2 kB a row): nobody waits longer for the lock.

@@ -4,7 +4,6 @@ Checked answers also teach the router what the model does well (`governor.learni
 """
 
 import logging
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from governor import accounts, learning
 from governor.answers import Answer
 from governor.batch import Batch
+from governor.decided import QUOTED, VERIFIED
 from governor.errors import HotdeskError
 from governor.events import log_event
 from governor.policy.requests import Candidate
@@ -21,7 +21,6 @@ from governor.state.models import Decision
 from governor.state.sessions import transaction
 
 VERDICT_CHARACTERS = 300
-QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\")")
 
 
 def record(
@@ -67,7 +66,7 @@ def _row(batch: Batch, index: int, candidate: Candidate, answer: Answer, cost: _
         line_seconds=cost.line_seconds,
         work_seconds=answer.seconds,
         first_token_seconds=answer.first_token_seconds,
-        verdict="verified" if answer.verified else _unquoted("; ".join(answer.problems))[:VERDICT_CHARACTERS],
+        verdict=VERIFIED if answer.verified else QUOTED.sub("...", "; ".join(answer.problems))[:VERDICT_CHARACTERS],
         request_id=batch.ids[index],
         attempt=batch.attempts[index],
         line=spec.line if spec else "cloud",
@@ -78,11 +77,6 @@ def _row(batch: Batch, index: int, candidate: Candidate, answer: Answer, cost: _
         energy_joules=cost.joules,
         shadow_usd=accounts.list_price_usd(candidate, answer.tokens_in, answer.tokens_out),
     )
-
-
-def _unquoted(problems: str) -> str:
-    """A verdict without the words that it quotes: an answer may repeat its prompt."""
-    return QUOTED.sub("...", problems)
 
 
 def _weighed(candidate: Candidate) -> dict[str, object]:

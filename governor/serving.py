@@ -105,8 +105,7 @@ def _ask_at_seat(batch: Batch, index: int, candidate: Candidate, seat: Seat) -> 
     for number in range(1 + votes):
         try:
             answer = _call_at_seat(batch, index, candidate, seat, _Try(number, tuple(one.text for one in stood)))
-        except BadInput as error:  # it would not fit the second time either
-            batch.keep(index, no_answer(candidate, error.happened))
+        except BadInput:  # it would not fit the second time either
             return
         if answer.verified and len(stood) == votes - 1:
             batch.keep(index, answer)
