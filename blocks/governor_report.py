@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from blocks.document import UNUSABLE
 from blocks.governor_picture import DAY, in_words, picture
 from blocks.reading_words import figure, marks_in_words, words
-from blocks.writing import cell
+from blocks.writing.markdown import cell
 from governor.errors import HotdeskError
 from governor.events import log_event
 from governor.policy.pressure import Assessment

@@ -1,10 +1,14 @@
-"""What each kind of agent can be told: typed, so that the UI shows a form and a typo is refused."""
+"""What every agent can be told: typed, so that the UI shows a form and a typo is refused.
+
+What one kind of agent is told beside that stands in its flow file.
+"""
 
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from blocks.lateness import Late
 from governor.policy.requests import Privacy, Quality
 
 
@@ -22,6 +26,17 @@ class AgentParameters(BaseModel):
     privacy: Privacy = Field(
         default=Privacy.LOCAL_ONLY,
         description="Where the words may go: nowhere else, to clouds that do not train on them, or to any.",
+    )
+    late: Late = Field(
+        default=Late.RUN_ONCE,
+        description="A run that starts past its window: run_once does the work of the latest time, skip leaves it.",
+    )
+    window_minutes: int = Field(
+        default=60, ge=1, le=10_080, description="How late a run may start and still be on time."
+    )
+    max_bytes: int = Field(default=4_194_304, ge=1024, le=67_108_864, description="Most to read of one file or page.")
+    max_seconds: float = Field(
+        default=120, gt=0, le=3600, description="Longest at the desk at a time, while others are due earlier."
     )
     quality: Quality | None = Field(default=None, description="quick: soon and good enough; good: as good as it gets.")
 
@@ -50,30 +65,3 @@ class AgentParameters(BaseModel):
         wanted = time.fromisoformat(self.due)
         due = due.replace(hour=wanted.hour, minute=wanted.minute)
         return due if due > here else due + timedelta(days=1)
-
-
-class DigestParameters(AgentParameters):
-    """A feed to read, and the topics to sort it by: topic -> words that name it."""
-
-    topics: dict[str, str] = Field(min_length=2, description="Topic -> short phrase the model chooses among.")
-    prompt_file: str = "flows/prompts/digest.md"
-
-
-class TriageParameters(AgentParameters):
-    """Messages to label: label -> words that name it."""
-
-    labels: dict[str, str] = Field(min_length=2, description="Label -> short phrase the model chooses among.")
-    prompt_file: str = "flows/prompts/triage.md"
-
-
-class LogWatchParameters(AgentParameters):
-    """A log to cluster. Counting is code; the model only puts the largest clusters into words."""
-
-    pattern: str = Field(default="ERROR|WARNING", description="Regular expression of the lines worth a look.")
-    prompt_file: str = "flows/prompts/log_watch.md"
-
-
-class ExtractParameters(AgentParameters):
-    """A folder of documents to take vendor, number, date and total from."""
-
-    prompt_file: str = "flows/prompts/extract.md"

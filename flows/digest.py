@@ -2,17 +2,27 @@
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from pydantic import Field
 
 from blocks.agent import CouldNot, agent
-from blocks.parameters import DigestParameters
-from blocks.reading import Item, read_feed, read_prompt
-from blocks.verify import faithful, first_sentence
-from blocks.writing import byline, cell
+from blocks.checking.prose import faithful, first_sentence
+from blocks.parameters import AgentParameters
+from blocks.reading.feeds import read_feed
+from blocks.reading.items import Item
+from blocks.reading.prompts import read_prompt
+from blocks.writing.markdown import byline, cell
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
 
 TOPIC_QUESTION = "News: {title}. {text}\n\nWhat is this news about?"
+
+
+class DigestParameters(AgentParameters):
+    """A feed to read, and the topics to sort it by: topic -> words that name it."""
+
+    topics: dict[str, str] = Field(min_length=2, description="Topic -> short phrase the model chooses among.")
+    prompt_file: str = "flows/prompts/digest.md"
 
 
 @flow(name="digest", persist_result=False)

@@ -9,9 +9,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from blocks.agent import CouldNot, agent
-from blocks.parameters import ExtractParameters
-from blocks.reading import SPECIAL_TOKENS, Item, read_documents, read_prompt
-from blocks.writing import byline, table
+from blocks.parameters import AgentParameters
+from blocks.reading.documents import read_documents
+from blocks.reading.items import Item
+from blocks.reading.prompts import read_prompt
+from blocks.untrusted import SPECIAL_TOKENS
+from blocks.writing.markdown import byline, table
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest, Verifier
@@ -28,6 +31,12 @@ TOTAL_WORDS = re.compile(r"total|summe|betrag|amount due", re.IGNORECASE)
 SUB_WORDS = re.compile(r"sub|net|zwischen", re.IGNORECASE)
 DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d %B %Y", "%d/%m/%Y", "%B %d, %Y", "%d %b %Y")
 DOCUMENT_CHARACTERS = 900
+
+
+class ExtractParameters(AgentParameters):
+    """A folder of documents to take vendor, number, date and total from."""
+
+    prompt_file: str = "flows/prompts/extract.md"
 
 
 @flow(name="extract", persist_result=False)

@@ -5,12 +5,15 @@ from collections import Counter
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from pydantic import Field
 
 from blocks.agent import agent
-from blocks.parameters import LogWatchParameters
-from blocks.reading import as_data, read_prompt, read_text
-from blocks.verify import faithful
-from blocks.writing import byline, cell, table
+from blocks.checking.prose import faithful
+from blocks.parameters import AgentParameters
+from blocks.reading.places import read_text
+from blocks.reading.prompts import read_prompt
+from blocks.untrusted import as_data
+from blocks.writing.markdown import byline, cell, table
 from governor.answers import Answer
 from governor.errors import BadInput
 from governor.policy.facts import Kind
@@ -19,6 +22,13 @@ from governor.policy.requests import ModelRequest
 # What differs between two lines of the same cause: quoted text, hex and decimal numbers, addresses.
 VARIABLE = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b|\d+(?:[.,:/-]\d+)*", re.IGNORECASE)
 STAMP = re.compile(r"^\S*\d[\d:.,/TZ+\-\s\[\]A-Za-z]{8,30}?\s(?=[A-Z\[\"])")
+
+
+class LogWatchParameters(AgentParameters):
+    """A log to cluster. Counting is code; the model only puts the largest clusters into words."""
+
+    pattern: str = Field(default="ERROR|WARNING", description="Regular expression of the lines worth a look.")
+    prompt_file: str = "flows/prompts/log_watch.md"
 
 
 @flow(name="log-watch", persist_result=False)

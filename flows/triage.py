@@ -4,14 +4,24 @@ from collections import Counter
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from pydantic import Field
 
 from blocks.agent import CouldNot, agent
-from blocks.parameters import TriageParameters
-from blocks.reading import Item, read_messages, read_prompt
-from blocks.writing import byline, table
+from blocks.parameters import AgentParameters
+from blocks.reading.items import Item
+from blocks.reading.mail import read_messages
+from blocks.reading.prompts import read_prompt
+from blocks.writing.markdown import byline, table
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
+
+
+class TriageParameters(AgentParameters):
+    """Messages to label: label -> words that name it."""
+
+    labels: dict[str, str] = Field(min_length=2, description="Label -> short phrase the model chooses among.")
+    prompt_file: str = "flows/prompts/triage.md"
 
 
 @flow(name="triage", persist_result=False)

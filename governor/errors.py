@@ -52,6 +52,10 @@ class LeftLine(HotdeskError):
     """
 
 
+class TooLate(HotdeskError):
+    """The run started after its window; it does nothing."""
+
+
 class DoesNotFit(HotdeskError):
     """No model that would serve the request fits this machine now. data: `refusals`."""
 

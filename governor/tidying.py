@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from governor import decided, ledger, presence, succession
+from governor import decided, ledger, presence, remembered, succession
 from governor.bells import sweep_bells
 from governor.desk import clear_dead, line_of
 from governor.effects import RealEffects
@@ -32,7 +32,7 @@ def tidy_lines(lines: Iterable[str]) -> list[str]:
             done.append(f"could not see to the line {name}: {error.happened}")
     sweep_bells(home().bells)
     presence.sweep()
-    for prune in (ledger.prune, decided.prune):
+    for prune in (ledger.prune, decided.prune, remembered.prune):
         try:
             prune(datetime.now(UTC))
         except HotdeskError as error:

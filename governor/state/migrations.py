@@ -114,9 +114,23 @@ def _router(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX allowance_uses_paid ON allowance_uses (at) WHERE usd > 0"))
 
 
+def _fleet(connection: Connection) -> None:
+    """0.6.0: agents remember what they were answered, and what their operators told them."""
+    connection.execute(text("ALTER TABLE agent_runs ADD COLUMN calls_remembered INTEGER NOT NULL DEFAULT 0"))
+    for table in (
+        "remembered (agent VARCHAR NOT NULL, digest VARCHAR NOT NULL, text VARCHAR NOT NULL, verified BOOLEAN NOT NULL,"
+        " problems JSON NOT NULL, tries INTEGER NOT NULL, tier VARCHAR NOT NULL, model VARCHAR NOT NULL,"
+        " demo BOOLEAN NOT NULL, parameters_billion FLOAT NOT NULL, at DATETIME NOT NULL,"
+        " PRIMARY KEY (agent, digest)) WITHOUT ROWID",
+        "agent_uses (agent VARCHAR NOT NULL PRIMARY KEY, parameters JSON NOT NULL, deployed JSON NOT NULL,"
+        " updated_at DATETIME NOT NULL)",
+    ):
+        connection.execute(text(f"CREATE TABLE {table}"))
+
+
 Migration = Callable[[Connection], None]
 # Entry i brings a file from version i to i + 1; a new file is made by the first and needs no other.
-MIGRATIONS: list[Migration] = [_create, _hand_over, _residency, _governor, _router]
+MIGRATIONS: list[Migration] = [_create, _hand_over, _residency, _governor, _router, _fleet]
 
 
 def migrate(connection: Connection) -> int:

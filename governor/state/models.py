@@ -140,7 +140,8 @@ class AgentRun(ProcessColumns, Base):
     """One run of an agent, as it ended.
 
     state: running, written, could_not, skipped, failed. `calls_model` counts the calls whose own
-    text passed its checks, `calls_rules` those that rules had to answer.
+    text passed its checks, `calls_rules` those that rules had to answer, `calls_remembered` how many of both were
+    answered at an earlier run.
     """
 
     __tablename__ = "agent_runs"
@@ -158,8 +159,47 @@ class AgentRun(ProcessColumns, Base):
     desk_seconds: Mapped[float] = mapped_column(default=0.0)
     calls_model: Mapped[int] = mapped_column(default=0)
     calls_rules: Mapped[int] = mapped_column(default=0)
+    calls_remembered: Mapped[int] = mapped_column(default=0)
     output_path: Mapped[str | None]
     message: Mapped[str | None]
+
+
+class Remembered(Base):
+    """What a model answered an agent to one request: what has not changed is not asked again.
+
+    Attributes:
+        digest: sha256 of all that the request says. tries: how often it was asked; `problems` of the latest.
+    """
+
+    __tablename__ = "remembered"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    agent: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    verified: Mapped[bool]
+    problems: Mapped[list[str]] = mapped_column(JSON)
+    tries: Mapped[int]
+    tier: Mapped[str]
+    model: Mapped[str]
+    demo: Mapped[bool]
+    parameters_billion: Mapped[float]
+    at: Mapped[datetime]
+
+
+class AgentUse(Base):
+    """What an operator told one agent in place of what `prefect.yaml` says: it survives upgrades.
+
+    Attributes:
+        agent: FLOW/DEPLOYMENT. parameters: those that differ. deployed: all that the server was told last.
+    """
+
+    __tablename__ = "agent_uses"
+
+    agent: Mapped[str] = mapped_column(primary_key=True)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    deployed: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
 
 
 class Decision(Base):

@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
-from blocks.reading import read_documents, read_feed, read_messages
+from blocks.reading.documents import read_documents
+from blocks.reading.feeds import read_feed
+from blocks.reading.mail import read_messages
 from deployments.fleet import Entry, read_fleet
 from governor.call_arguments import BY_WORDS
 from governor.policy.requests import ModelRequest

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from blocks.reading import read_documents
+from blocks.reading.documents import read_documents
 from flows.extract import amount, by_rules, parsed_date, total_by_rule
 from tests.benchmarks.fleet_samples import (
     FIELDS,

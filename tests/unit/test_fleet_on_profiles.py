@@ -1,17 +1,19 @@
 """The same fleet on every machine: whatever its agents ask for has a route on each profile, and the route is whole."""
 
 import importlib
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blocks.agent import CouldNot
-from blocks.parameters import DigestParameters, ExtractParameters, LogWatchParameters, TriageParameters
+from blocks.reading.items import Item
 from deployments.fleet import Entry, read_fleet
 from governor.answers import Answer
 from governor.machine import Machine
@@ -34,12 +36,6 @@ THERE: dict[str, dict[str, Any]] = {
     "files": {"files": FILES, "llama_server": True},
 }
 MACHINES = list(product(NAMES, THERE))
-PARAMETERS = {
-    "digest": DigestParameters,
-    "triage": TriageParameters,
-    "log_watch": LogWatchParameters,
-    "extract": ExtractParameters,
-}
 EARLY = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
 NOBODY = Answer("", None, False, ["not asked"], tier="none", model="none", demo=True, reason="")
 
@@ -47,7 +43,7 @@ NOBODY = Answer("", None, False, ["not asked"], tier="none", model="none", demo=
 class FakeRun:
     """A FAKE of an agent's run: it keeps what the flow asks for, and nobody answers it."""
 
-    agent, state = "fake", None
+    agent, state, folder, day = "fake", None, Path("/nowhere"), "2026-11-25"
 
     def __init__(self) -> None:
         self.asked: list[ModelRequest] = []
@@ -58,11 +54,17 @@ class FakeRun:
     def tokens(self, wanted: int) -> int:
         return wanted
 
+    def take(self, items: Sequence[Item]) -> list[Item]:
+        return list(items)
+
+    def saw(self, name: str, digest: str, *, text: str = "") -> None:
+        """Nobody reads it."""
+
     def ask_all(self, requests: Sequence[ModelRequest]) -> list[Answer]:
         self.asked += requests
         return [NOBODY for _ in requests]
 
-    def write(self, title: str, markdown: str) -> None:
+    def write(self, title: str, markdown: str, *, files: Any = None, alarm: str = "") -> None:
         """Nobody reads it."""
 
 
@@ -70,14 +72,15 @@ class FakeRun:
 def asked_by(function: str, name: str) -> tuple[ModelRequest, ...]:
     """What the agent asks for, as its flow makes it of its sample, with what its run says on top."""
     entry = next(entry for entry in AGENTS if (entry.function, entry.name) == (function, name))
-    parameters = PARAMETERS[function](**entry.parameters["parameters"])
+    flow = importlib.import_module(f"flows.{function}")
+    told = inspect.signature(getattr(flow, function).fn).parameters["parameters"].annotation
+    parameters = told(**entry.parameters["parameters"])
     run = FakeRun()
 
     @contextmanager
     def agent(_: Any) -> Iterator[FakeRun]:
         yield run
 
-    flow = importlib.import_module(f"flows.{function}")
     with pytest.MonkeyPatch.context() as patch, suppress(CouldNot):
         patch.setattr(flow, "agent", agent)
         getattr(flow, function).fn(parameters)

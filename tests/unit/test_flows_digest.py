@@ -1,7 +1,7 @@
 """digest: every entry in one section, the feed's links only, and whose sentence it is."""
 
-from blocks.reading import Item
-from blocks.verify import LINK
+from blocks.checking.prose import LINK
+from blocks.reading.items import Item
 from flows.digest import page, topic_request
 from governor.answers import Answer
 

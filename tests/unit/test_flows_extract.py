@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from blocks.reading import Item
+from blocks.reading.items import Item
 from flows.extract import amount, by_rules, parsed_date, row, sums_up, total_by_rule, true_to
 from governor.answers import Answer
 

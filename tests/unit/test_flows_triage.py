@@ -1,6 +1,6 @@
 """triage: one row a message, whatever the model said."""
 
-from blocks.reading import Item
+from blocks.reading.items import Item
 from flows.triage import page
 from governor.answers import Answer
 

@@ -6,9 +6,12 @@ from collections import Counter
 import pytest
 from prefect.client.schemas.schedules import CronSchedule
 
-from blocks.parameters import DigestParameters, ExtractParameters, LogWatchParameters, TriageParameters
-from blocks.reading import locate
+from blocks.reading.places import locate
 from deployments.fleet import Entry, read_fleet
+from flows.digest import DigestParameters
+from flows.extract import ExtractParameters
+from flows.log_watch import LogWatchParameters
+from flows.triage import TriageParameters
 
 FLEET = read_fleet()
 AGENTS = [entry for entry in FLEET if "agent" in entry.tags]

@@ -5,17 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from blocks.reading import (
-    CHECKOUT,
-    SPECIAL_TOKENS,
-    as_data,
-    locate,
-    read_documents,
-    read_feed,
-    read_messages,
-    read_prompt,
-    read_text,
-)
+from blocks.reading.documents import read_documents
+from blocks.reading.feeds import read_feed
+from blocks.reading.mail import read_messages
+from blocks.reading.places import CHECKOUT, locate, read_text
+from blocks.reading.prompts import read_prompt
+from blocks.untrusted import SPECIAL_TOKENS, as_data
 from governor.errors import BadInput
 
 MAIL = b"Message-ID: <1@x.example>\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\nHello\n"

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from blocks.reading import CHECKOUT, read_documents, read_feed, read_messages, read_text
+from blocks.reading.documents import read_documents
+from blocks.reading.feeds import read_feed
+from blocks.reading.mail import read_messages
+from blocks.reading.places import CHECKOUT, read_text
 from flows.extract import by_rules, parsed_date, sums_up, total_by_rule
 from flows.log_watch import cluster
 

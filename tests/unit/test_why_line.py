@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from blocks.why_line import energy_words, line_of_run, one_line, usd_words
-from blocks.writing import write_output
+from blocks.writing.outputs import page_text
 from governor.decided import cost_of, requests_of
 from governor.settings import Home
 from governor.state.models import Decision
@@ -71,8 +71,7 @@ def test_the_line_stands_in_the_output_of_the_run_and_of_no_other(hotdesk_home: 
     kept(run, *batch(count=2), call(flow_run_id=OTHER, kind="write"))
     line = line_of_run(run.id)
     assert line.startswith("2 x classify") and "write" not in line
-    path = write_output("digest/news", "News", "body", capped=False, now=NOW, why=line)
-    assert path.read_text() == f"# News\n\nbody\n\n> why: {line}\n"
+    assert page_text("News", "body", capped=False, why=line) == f"# News\n\nbody\n\n> why: {line}\n"
 
 
 def test_calls_of_an_attempt_that_crashed_are_not_in_the_line(hotdesk_home: Home):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blocks.verify import faithful, first_sentence, length, no_new_links, no_new_numbers, words_from
+from blocks.checking.prose import faithful, first_sentence, length, no_new_links, no_new_numbers, words_from
 
 SOURCE = (
     "The ferry runs again from Monday. Two charging arms were replaced for 240 euros. See https://courier.example.org/1"

@@ -1,0 +1,25 @@
+"""Rows as CSV that no spreadsheet takes for formulas. Pure."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+# What a spreadsheet reads as the beginning of a formula (OWASP, "CSV Injection"); a plain number is none.
+FORMULA = re.compile(r"^\s*[=+\-@\t\r]")
+NUMBER = re.compile(r"^\s*[+-]?\d[\d.,' ]*%?\s*$")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file with a head; cells that a spreadsheet would run begin with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[plain(value) for value in row] for row in rows])
+    return out.getvalue()
+
+
+def plain(value: object) -> str:
+    """A cell as text, never a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.match(text) else text

@@ -1,0 +1,134 @@
+"""An agent's outputs: files in `out/AGENT/`, whole or not at all, and where they came from beside them.
+
+A run rewrites the files of its day; what would not change is not touched.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from governor.settings import home
+
+CAPPED_NOTE = "> capped: a first round works on few items with short answers.\n\n"
+PROVENANCE = ".provenance.json"
+
+
+class Provenance(BaseModel):
+    """Where the files of one day came from.
+
+    Attributes:
+        run: Prefect's id of the run that wrote them, `by-hand` for none. confirmed_by: the latest run that found
+            nothing to change, with when.
+        inputs: id of what was read -> sha256 of it. parameters: sha256 of what the agent was told.
+        calls: how many answers came from which tier and model, and how many of those passed their checks.
+        files: name -> sha256 of what was written.
+        why: the line on which model did what (`blocks.why_line`).
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    agent: str
+    run: str
+    written_at: datetime
+    capped: bool = False
+    inputs: dict[str, str] = Field(default_factory=dict)
+    parameters: str = ""
+    calls: list[dict[str, Any]] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict)
+    why: str = ""
+    confirmed_by: str = ""
+    confirmed_at: datetime | None = None
+
+
+def slug(agent: str) -> str:
+    """An agent's name as Prefect allows it in an artifact's key: lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-")
+
+
+def folder_of(agent: str) -> Path:
+    """Where an agent writes, and nowhere else."""
+    folder = home().out / slug(agent)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def page_text(title: str, markdown: str, *, capped: bool, why: str = "") -> str:
+    """The page as it is written. `why`: one line on which model did what, for its end."""
+    end = f"\n> why: {why}\n" if why else ""
+    return f"# {title}\n\n{CAPPED_NOTE if capped else ''}{markdown.rstrip()}\n{end}"
+
+
+def read_provenance(folder: Path, day: str) -> Provenance | None:
+    """Of the outputs of that day; None when there is none, or one that cannot be read."""
+    try:
+        return Provenance.model_validate_json((folder / f"{day}{PROVENANCE}").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_outputs(folder: Path, day: str, files: Mapping[str, bytes], provenance: Provenance) -> None:
+    """Write every file that changed, the provenance last.
+
+    Who is killed between two of them leaves each either old or new; the provenance then names other hashes, by which
+    the next run knows.
+    """
+    digests = {name: sha256(data) for name, data in sorted(files.items())}
+    before = read_provenance(folder, day)
+    for name, data in files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path.read_bytes()) != digests[name]:
+            write_whole(path, data)
+    kept = provenance.model_copy(update={"files": digests})
+    if before is not None and _same(before, kept):
+        kept = before.model_copy(update={"confirmed_by": kept.run, "confirmed_at": kept.written_at})
+    write_whole(folder / f"{day}{PROVENANCE}", json.dumps(kept.model_dump(mode="json"), indent=1).encode() + b"\n")
+
+
+def _same(before: Provenance, now: Provenance) -> bool:
+    """Whether nothing was written anew."""
+    return (before.files, before.inputs, before.parameters) == (now.files, now.inputs, now.parameters)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in its place in one step: draft, fsync, rename; a reader sees the old one or the new one."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(draft).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself; where a file system cannot sync a folder, its own order of writing has to do."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sha256(data: bytes | str) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def sha256_of(parts: Sequence[object]) -> str:
+    """Of some plain values, by their JSON."""
+    return sha256(json.dumps(list(parts), sort_keys=True, default=str))
