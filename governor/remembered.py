@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from governor.answers import Answer, judged
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
-from governor.state.models import Remembered
+from governor.state.agents import Remembered
 from governor.state.sessions import reading, transaction
 
 # Three different days or hours, each with a retry and a larger model: what did not pass then will not pass by itself.

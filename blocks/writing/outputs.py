@@ -14,12 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from governor.failpoints import failpoint
 from governor.settings import home
 
 CAPPED_NOTE = "> capped: a first round works on few items with short answers.\n\n"
 PROVENANCE = ".provenance.json"
+DRAFT = ".part"
 
 
 class Provenance(BaseModel):
@@ -80,17 +83,47 @@ def write_outputs(folder: Path, day: str, files: Mapping[str, bytes], provenance
 
     Who is killed between two of them leaves each either old or new; the provenance then names other hashes, by which
     the next run knows.
+
+    Raises:
+        ValueError: a name leads out of the folder, is hidden, or is a provenance's.
     """
+    paths = {name: path_in(folder, name) for name in files}
+    _sweep(folder)
     digests = {name: sha256(data) for name, data in sorted(files.items())}
     before = read_provenance(folder, day)
     for name, data in files.items():
-        path = folder / name
-        if not path.is_file() or sha256(path.read_bytes()) != digests[name]:
-            write_whole(path, data)
+        if not paths[name].is_file() or sha256(paths[name].read_bytes()) != digests[name]:
+            write_whole(paths[name], data)
+            failpoint("outputs.written")
     kept = provenance.model_copy(update={"files": digests})
     if before is not None and _same(before, kept):
         kept = before.model_copy(update={"confirmed_by": kept.run, "confirmed_at": kept.written_at})
     write_whole(folder / f"{day}{PROVENANCE}", json.dumps(kept.model_dump(mode="json"), indent=1).encode() + b"\n")
+
+
+def path_in(folder: Path, name: str) -> Path:
+    """Where a file of that name lies, below the folder whatever the name says; folders on the way are made.
+
+    Raises:
+        ValueError: the name leads out of the folder, is hidden, or is a provenance's.
+    """
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or any(part.startswith(".") for part in parts) or PROVENANCE in name:
+        raise ValueError(f"{name!r} is no name for an output")
+    path = folder / name
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
+        raise ValueError(f"the name {name!r} leads out of the agent's folder")
+    return path
+
+
+def _sweep(folder: Path) -> None:
+    """Take away the drafts of who died while writing; those of the living are theirs."""
+    for draft in folder.rglob(f".*-*{DRAFT}"):
+        pid = draft.name[1:].partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            with suppress(OSError):
+                draft.unlink()
 
 
 def _same(before: Provenance, now: Provenance) -> bool:
@@ -100,12 +133,13 @@ def _same(before: Provenance, now: Provenance) -> bool:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put a file in its place in one step: draft, fsync, rename; a reader sees the old one or the new one."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{os.getpid()}-", suffix=DRAFT)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        failpoint("outputs.drafted")
         Path(draft).replace(path)
     except BaseException:
         with suppress(OSError):

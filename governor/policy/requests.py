@@ -1,16 +1,18 @@
 """What an agent asks for, and where it may go: the request, the models that could serve it, the route. Pure."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from governor.policy.facts import Fact, Kind, ModelSpec
 
 # What is wrong with an answer, [] when nothing is.
 Verifier = Callable[[str], list[str]]
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Privacy(StrEnum):
@@ -65,6 +67,16 @@ class ModelRequest(Fact):
     votes: int = Field(default=1, ge=1, le=5)
     verifier: Verifier | None = Field(default=None, exclude=True, repr=False)
 
+    @field_validator("prompt", "system", "inputs", "choices", mode="before")
+    @classmethod
+    def _can_be_sent(cls, value: Any) -> Any:
+        """Outside text may hold half a pair of surrogates, which cannot be encoded: it becomes `\ufffd`."""
+        if isinstance(value, str):
+            return _encodable(value)
+        if isinstance(value, dict):
+            return {_encodable(name): _encodable(text) for name, text in value.items()}
+        return tuple(_encodable(text) for text in value) if isinstance(value, list | tuple) else value
+
     @property
     def text(self) -> str:
         """The prompt with its inputs, as the model reads it."""
@@ -79,6 +91,13 @@ class ModelRequest(Fact):
     def is_checked(self) -> bool:
         """Whether its answer can be wrong by rule: only such answers teach anything about a model."""
         return not (self.verifier is None and self.choices is None and self.json_schema is None)
+
+
+def _encodable(value: Any) -> Any:
+    """A text that is valid Unicode; what is no text is left to its own check."""
+    if not isinstance(value, str) or not SURROGATE.search(value):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Span(StrEnum):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from governor.errors import NotReady
-from governor.state.models import NO_BUDGET_SECONDS
-from governor.state.tiers import Base  # and with it every table
+from governor.state import agents, tiers  # noqa: F401  # their tables
+from governor.state.models import NO_BUDGET_SECONDS, Base
 
 
 def _create(connection: Connection) -> None:

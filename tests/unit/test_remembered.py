@@ -1,0 +1,94 @@
+"""What has not changed is not asked again; what never passed is left alone after some tries; nothing is taken on trust."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from governor import remembered
+from governor.answers import Answer
+from governor.policy.facts import Kind
+from governor.policy.requests import ModelRequest
+from governor.settings import Home
+
+NOW = datetime(2026, 11, 25, 7, 0, tzinfo=UTC)
+AGENT = "triage/inbox"
+GOOD = Answer("bug", "bug", True, [], tier="tiny", model="m", demo=True, reason="fits", parameters_billion=0.135)
+BAD = replace(GOOD, text="drivel", data=None, verified=False, problems=["'drivel' is none of the choices"])
+
+
+def request(**changes: object) -> ModelRequest:
+    said = {"kind": Kind.CLASSIFY, "prompt": "It crashes.", "choices": ("bug", "feature")} | changes
+    return ModelRequest.model_validate(said)
+
+
+def test_the_same_request_of_the_same_agent_is_answered_without_a_model(hotdesk_home: Home):
+    assert remembered.recall(AGENT, [request()]) == [None]
+    remembered.remember(AGENT, [request()], [GOOD], now=NOW)
+    [again] = remembered.recall(AGENT, [request()])
+    assert again is not None
+    assert (again.text, again.data, again.verified, again.demo) == ("bug", "bug", True, True)
+    assert again.reason == "answered before, 2026-11-25"
+    assert remembered.recall("triage/support", [request()]) == [None]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "It hangs."},
+        {"kind": Kind.SUMMARISE, "choices": None},
+        {"choices": ("bug", "feature", "question")},
+        {"system": "Be brief."},
+        {"inputs": {"mail": "x"}},
+        {"max_tokens": 9},
+    ],
+)
+def test_whatever_would_change_the_answer_is_asked_anew(hotdesk_home: Home, change: dict[str, object]):
+    remembered.remember(AGENT, [request()], [GOOD], now=NOW)
+    assert remembered.recall(AGENT, [request(**change)]) == [None]
+
+
+def test_a_rule_that_has_become_stricter_is_heard(hotdesk_home: Home):
+    remembered.remember(AGENT, [request()], [GOOD], now=NOW)
+    strict = request().model_copy(update={"verifier": lambda _text: ["not like this any more"]})
+    assert remembered.recall(AGENT, [strict]) == [None]
+
+
+def test_what_did_not_pass_is_tried_again_some_times_and_then_left_alone(hotdesk_home: Home):
+    for _ in range(remembered.MOST_TRIES):
+        assert remembered.recall(AGENT, [request()]) == [None]
+        remembered.remember(AGENT, [request()], [BAD], now=NOW)
+    [left] = remembered.recall(AGENT, [request()])
+    assert left is not None and not left.verified
+    assert left.problems == ["'drivel' is none of the choices"]
+
+
+def test_an_answer_that_passes_at_last_stands(hotdesk_home: Home):
+    remembered.remember(AGENT, [request()], [BAD], now=NOW)
+    remembered.remember(AGENT, [request()], [GOOD], now=NOW)
+    [found] = remembered.recall(AGENT, [request()])
+    assert found is not None and found.verified
+
+
+def test_calls_without_an_answer_and_vectors_are_not_kept(hotdesk_home: Home):
+    vectors = request(kind=Kind.EMBED, choices=None, inputs={"a": "b"})
+    remembered.remember(AGENT, [request(), vectors], [replace(BAD, failed=True), replace(GOOD, data=[[1.0]])], now=NOW)
+    assert remembered.recall(AGENT, [request(), vectors]) == [None, None]
+
+
+def test_twins_in_one_batch_are_one_row(hotdesk_home: Home):
+    remembered.remember(AGENT, [request(), request()], [GOOD, GOOD], now=NOW)
+    assert None not in remembered.recall(AGENT, [request(), request()])
+
+
+def test_old_answers_are_forgotten_and_one_agent_can_be_made_to(hotdesk_home: Home):
+    remembered.remember(AGENT, [request()], [GOOD], now=NOW)
+    remembered.prune(NOW + timedelta(days=remembered.KEPT_DAYS - 1))
+    assert remembered.recall(AGENT, [request()]) != [None]
+    remembered.prune(NOW + timedelta(days=remembered.KEPT_DAYS + 1))
+    assert remembered.recall(AGENT, [request()]) == [None]
+    for agent in (AGENT, "digest/news"):
+        remembered.remember(agent, [request()], [GOOD], now=NOW)
+    remembered.forget(AGENT)
+    assert remembered.recall(AGENT, [request()]) == [None]
+    assert remembered.recall("digest/news", [request()]) != [None]
