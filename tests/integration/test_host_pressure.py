@@ -60,7 +60,10 @@ def _to_normal() -> None:
     pauses.resume(pause_line.lines_by_memory()["ram"], by=GOVERNOR, now=datetime.now(UTC))
 
 
-@pytest.mark.parametrize("way", [FILLING, RECLAIMING, SWAPPING], ids=lambda way: way.name)
+LATER = [pytest.param(way, marks=pytest.mark.long) for way in (RECLAIMING, SWAPPING)]
+
+
+@pytest.mark.parametrize("way", [FILLING, *LATER], ids=lambda way: way.name)
 def test_the_rungs_come_in_order_an_idle_model_leaves_and_the_next_agent_completes(
     way: Way, calm: None, tmp_path: Path
 ):

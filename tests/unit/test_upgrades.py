@@ -20,6 +20,7 @@ from governor.presence import judge
 from governor.processes import identify
 from governor.settings import Home
 from governor.standing import known_rules, standing
+from governor.state.agents import AgentUse, Remembered
 from governor.state.migrations import MIGRATIONS
 from governor.state.models import AgentRun, Decision, Slot, Ticket
 from governor.state.residents import Keeping
@@ -135,3 +136,14 @@ def test_what_is_spent_closed_and_learned_in_0_5_0_still_counts(hotdesk_home: Ho
             select(Decision).where(Decision.request_id == "f" * 32).order_by(Decision.attempt)
         ).all()
     assert [(call.tier, call.privacy) for call in calls] == [("tiny", "no_training"), (groq.name, "no_training")]
+
+
+def test_what_agents_were_answered_and_told_in_0_6_0_is_kept(hotdesk_home: Home):
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.6.0" / "hotdesk.sql").read_text())
+    with reading() as session:
+        kept = session.get_one(Remembered, ("triage/inbox", "a" * 64))
+        failed = session.get_one(Remembered, ("digest/news", "b" * 64))
+        use = session.get_one(AgentUse, "triage/inbox")
+    assert (kept.text, kept.verified, failed.verified, failed.tries) == ("reply", True, False, 2)
+    assert use.parameters == {"source": "/srv/mail/inbox"}
