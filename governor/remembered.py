@@ -1,7 +1,8 @@
 """What agents were answered before: a request that says the same as an earlier one is not asked again.
 
 An answer is judged anew by the rules of now. One that never passed is asked for at `MOST_TRIES` runs, then left alone
-until what it is about changes.
+until what it is about changes. Both hold as long as this machine has no better model than the one that answered: what
+the demo model said, and what a smaller one could not do, is asked anew then.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 from governor.answers import Answer, judged
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
+from governor.profile import current_profile
 from governor.state.agents import Remembered
 from governor.state.sessions import reading, transaction
 
@@ -37,7 +39,15 @@ def recall(agent: str, requests: Sequence[ModelRequest]) -> list[Answer | None]:
     wanted = select(Remembered).where(Remembered.agent == agent, Remembered.digest.in_(digests))
     with reading() as session:
         rows = {row.digest: row for row in session.scalars(wanted)}
-    return [_answer(request, rows.get(digest)) for request, digest in zip(requests, digests, strict=True)]
+    if not rows:
+        return [None for _ in requests]
+    largest = largest_billion()
+    return [_answer(request, rows.get(digest), largest) for request, digest in zip(requests, digests, strict=True)]
+
+
+def largest_billion() -> float:
+    """Size of the largest model that this machine writes with."""
+    return max((spec.parameters_billion for spec in current_profile().tiers.values() if not spec.embeds), default=0.0)
 
 
 def remember(agent: str, requests: Sequence[ModelRequest], answers: Sequence[Answer], *, now: datetime) -> None:
@@ -65,8 +75,10 @@ def prune(now: datetime) -> None:
         session.execute(delete(Remembered).where(Remembered.at < now - timedelta(days=KEPT_DAYS)))
 
 
-def _answer(request: ModelRequest, row: Remembered | None) -> Answer | None:
+def _answer(request: ModelRequest, row: Remembered | None, largest: float) -> Answer | None:
     if row is None or request.kind is Kind.EMBED:
+        return None
+    if row.parameters_billion < largest and (row.demo or not row.verified):
         return None
     text, data, problems = judged(request, row.text, cut=False)
     stands = row.verified and not problems

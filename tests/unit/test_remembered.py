@@ -70,6 +70,17 @@ def test_an_answer_that_passes_at_last_stands(hotdesk_home: Home):
     assert found is not None and found.verified
 
 
+@pytest.mark.parametrize(("answer", "asked"), [(GOOD, True), (BAD, True), (replace(GOOD, demo=False), False)])
+def test_a_better_model_is_asked_what_the_demo_model_said_and_what_a_smaller_one_could_not_do(
+    hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch, answer: Answer, asked: bool
+):
+    for _ in range(remembered.MOST_TRIES):
+        remembered.remember(AGENT, [request()], [answer], now=NOW)
+    assert remembered.recall(AGENT, [request()]) != [None]
+    monkeypatch.setattr(remembered, "largest_billion", lambda: 7.0)
+    assert (remembered.recall(AGENT, [request()]) == [None]) is asked
+
+
 def test_calls_without_an_answer_and_vectors_are_not_kept(hotdesk_home: Home):
     vectors = request(kind=Kind.EMBED, choices=None, inputs={"a": "b"})
     remembered.remember(AGENT, [request(), vectors], [replace(BAD, failed=True), replace(GOOD, data=[[1.0]])], now=NOW)
