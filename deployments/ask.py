@@ -86,10 +86,11 @@ def run_ask(
     log_to_file(where, "ask")
     apply_client_environment(where)
     from blocks.router import current_router  # imports Prefect, which reads the environment
+    from governor.batch import Mandate
     from governor.decided import of_requests, requests_of
     from governor.state.sessions import reading
 
-    asked = current_router().ask_all([request], agent="ask", patience_seconds=patience_seconds)
+    asked = current_router().ask_all([request], mandate=Mandate("ask", patience_seconds))
     answer = asked.answers[0]
     with reading() as session:
         served = requests_of(of_requests(session, asked.ids))

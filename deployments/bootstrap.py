@@ -1,7 +1,7 @@
 """Bring a server to what the profile and `prefect.yaml` say: limits, pool, queues, blocks, deployments.
 
-Safe to repeat: what is right stays untouched, what an operator edited (a paused deployment, a block's
-values) stays too. Starts no process.
+Safe to repeat: what is right stays untouched, what an operator edited (a paused deployment, an agent's
+parameters, a block's values) stays too. Starts no process.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,11 +18,14 @@ from prefect.workers.process import ProcessWorker
 from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL
 from deployments.cadence import less_often
 from deployments.deploying import deploy
-from deployments.fleet import Entry, read_fleet
+from deployments.fleet import Entry, checkout, read_fleet
+from deployments.flow_parameters import load_flows
+from deployments.uses import Uses
 from governor.errors import NotReady
 from governor.lease import served_leases
 from governor.mirror import reconcile, right_limits
 from governor.policy.facts import Profile
+from governor.settings import home
 
 DEFAULT_BLOCK = "default"
 POOL_TYPE = "process"
@@ -60,11 +63,12 @@ def bootstrap(
     """Do all of it through one client; the Prefect environment must be applied before the import.
 
     Raises:
-        BadInput: `prefect.yaml` or a flow file is wrong; nothing was sent then.
+        BadInput: `prefect.yaml`, a parameter in it or a flow file is wrong; nothing was sent then.
         NotReady: the server does not answer, or a work pool of another type has our name.
     """
     tell = say or (lambda _text: None)
     entries = read_fleet() if entries is None else entries
+    flows, uses = load_flows(entries, checkout()), Uses(home())
     done = Bootstrapped()
     try:
         with get_client(sync_client=True) as client:
@@ -75,10 +79,11 @@ def bootstrap(
             tell(f"deploying {len(entries)} flows")
             if said := less_often(entries, profile):
                 tell(said)
-            for deployed in deploy(client, entries, cadence=profile.cadence):
+            for deployed in deploy(client, entries, cadence=profile.cadence, uses=uses, flows=flows):
                 done.deployments.append(deployed.name)
                 done.paused += [deployed.name] if deployed.paused else []
                 done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
+                done.changed += [f"{deployed.name} {said}" for said in deployed.said]
             now = datetime.now(UTC)
             done.changed += reconcile(client, profile.slots, leases=served_leases(client), pool=POOL, now=now)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:

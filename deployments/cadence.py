@@ -43,7 +43,7 @@ def thin_cron(cron: str, every: int) -> str:
     fields = cron.split()
     if every <= 1 or len(fields) != 5:
         return cron
-    minutes, hours = _values(fields[0], MINUTES), _values(fields[1], HOURS)
+    minutes, hours = numbers(fields[0], MINUTES), numbers(fields[1], HOURS)
     if not minutes or not hours or len(minutes) * len(hours) < 2:
         return cron
     of_minutes = min(every, len(minutes))
@@ -70,7 +70,7 @@ def in_words(every: int) -> str:
     return f"every {ORDINALS.get(every, f'{every}th')}"
 
 
-def _values(field: str, size: int) -> list[int]:
+def numbers(field: str, size: int) -> list[int]:
     """The numbers that a field names, in order; none when it is of another shape."""
     found: set[int] = set()
     for item in field.split(","):

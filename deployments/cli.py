@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from deployments import cli_agents, cli_models
 from governor.errors import HotdeskError
 
 
@@ -51,11 +52,14 @@ def up(
     tour: Annotated[bool, typer.Option(help="Show the four acts of the tour after the first round.")] = True,
     port: Port = None,
     profile: Annotated[str | None, typer.Option(help="Hardware profile (default: detected).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A round of these kinds or agents only, such as triage,digest/news.")
+    ] = None,
 ) -> None:
     """Start what is not running, show it live, stop it at Ctrl-C."""
     from deployments.up import Plan, run_up
 
-    raise typer.Exit(run_up(Plan(once=once, again=again, tour=tour, port=port, profile=profile)))
+    raise typer.Exit(run_up(Plan(once, again, tour, port, profile, tuple(only or ()))))
 
 
 @app.command()
@@ -162,30 +166,8 @@ def residents(
     print(run_residents(Wishes(pin, unpin, keep, evict, dry_run), as_json=as_json))
 
 
-models = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-app.add_typer(models, name="model", help="Show which models this machine wants, and fetch them.")
-
-
-@models.command("list")
-def model_list(as_json: AsJson = False) -> None:
-    """Show what each tier may be served by, and what is here.
-
-    The best first, each with its size and licence.
-    """
-    from deployments.model import run_list
-
-    print(run_list(as_json=as_json))
-
-
-@models.command("pull")
-def model_pull(
-    name: Annotated[str | None, typer.Argument(help="As `hotdesk model list` shows it.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="The best model of every tier of this profile.")] = False,
-) -> None:
-    """Fetch a model and check what came."""
-    from deployments.model import run_pull
-
-    run_pull(name, everything=everything, say=lambda said: print(said, flush=True))
+app.add_typer(cli_models.models, name="model", help="Show which models this machine wants, and fetch them.")
+cli_agents.register(app)
 
 
 @app.command()

@@ -1,13 +1,14 @@
 """Send the fleet to the server, as `prefect deploy --all` would, but in a fifth of its time.
 
 The same path, entrypoint and pull step are recorded, so a process worker started in any folder runs
-it. What an operator changed in the UI (a paused deployment, a schedule switched off) stays. On a weak machine agents
-are deployed with fewer of their times (`cadence`), which their descriptions say.
+it. What an operator changed in the UI (a paused deployment, a schedule switched off) stays, and so do parameters
+(`uses`). On a weak machine agents are deployed with fewer of their times (`cadence`), which their descriptions say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,12 +19,15 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, ScriptError
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
 from deployments.cadence import in_words, thin, thin_entry
 from deployments.fleet import Concurrency, Entry, Schedule, checkout
+from deployments.flow_parameters import load_flows, model_of
+from deployments.form import PARAMETERS
+from deployments.uses import Seen, Settled, Uses
 from governor.errors import BadInput
 from governor.model_catalogue import MOST_CADENCE
 
@@ -32,54 +36,53 @@ SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
 @dataclass(frozen=True)
 class Deployed:
-    """One deployment on the server. `name` is FLOW/DEPLOYMENT."""
+    """One deployment on the server. `name` is FLOW/DEPLOYMENT; `said` what was kept or dropped of its parameters."""
 
     name: str
     id: UUID
     created: bool
     paused: bool
+    said: tuple[str, ...] = ()
 
 
 def deploy(
-    client: SyncPrefectClient, entries: Sequence[Entry], root: Path | None = None, *, cadence: int = 1
+    client: SyncPrefectClient,
+    entries: Sequence[Entry],
+    root: Path | None = None,
+    *,
+    cadence: int = 1,
+    uses: Uses | None = None,
+    flows: Mapping[str, Flow[..., Any]] | None = None,
 ) -> list[Deployed]:
     """Create or update every entry; safe to call again.
 
     Args:
         cadence: agents that run several times a day get every `cadence`-th of their times, 1: all of them.
+        uses: what operators told their agents; None deploys what is written.
+        flows: by entrypoint, where they are loaded already.
 
     Raises:
-        BadInput: a flow file cannot be imported, or the server refuses a value.
+        BadInput: a flow file cannot be imported, a parameter does not fit, or the server refuses a value.
     """
     root = root or checkout()
-    loaded = {entry.entrypoint: load_flow(entry.entrypoint, root) for entry in entries}
-    plan = [(entry, cadence if thin_entry(entry, cadence) is not entry else 1) for entry in entries]
-    return [_deploy_one(client, entry, loaded[entry.entrypoint], root, every=every) for entry, every in plan]
+    loaded = flows or load_flows(entries, root)
+    done = []
+    for entry in entries:
+        with uses.turn() if uses else nullcontext():
+            done.append(_deploy_one(client, entry, loaded[entry.entrypoint], root, cadence=cadence, uses=uses))
+    return done
 
 
-def load_flow(entrypoint: str, root: Path) -> Flow[..., Any]:
-    """The flow object of `flows/FILE.py:FUNCTION`.
-
-    Raises:
-        BadInput: the file cannot be imported.
-    """
-    try:
-        return load_flow_from_entrypoint(str(root / entrypoint), use_placeholder_flow=False)
-    except ScriptError as error:
-        raise BadInput(
-            f"The flow `{entrypoint}` cannot be imported: {error.user_exc!r}.",
-            means="Nothing was deployed.",
-            remedy="Correct the file, then run `hotdesk bootstrap`.",
-        ) from error
-
-
-def _deploy_one(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path, *, every: int) -> Deployed:
+def _deploy_one(
+    client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path, *, cadence: int, uses: Uses | None
+) -> Deployed:
     name = f"{flow.name}/{entry.name}"
-    try:
-        before = client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        before = None
+    before = deployment_of(client, name)
+    settled = uses.settle(name, entry, model=model_of(flow), seen=seen(before)) if uses else Settled(entry)
+    entry = settled.entry
     paused = entry.paused if before is None else before.paused
+    paused = paused if settled.paused is None else settled.paused
+    every = cadence if thin_entry(entry, cadence) is not entry else 1
     timing = {
         "description": _description(entry.description or flow.description, every),
         "schedules": _schedules(entry.schedules, before, every),
@@ -93,7 +96,25 @@ def _deploy_one(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], r
             means="The deployments before it were saved.",
             remedy="Correct its values in prefect.yaml, then run `hotdesk bootstrap`.",
         ) from error
-    return Deployed(name, deployment_id, created=before is None, paused=bool(paused))
+    if uses:
+        uses.record(name, settled, now=datetime.now(UTC))
+    return Deployed(name, deployment_id, created=before is None, paused=bool(paused), said=settled.said)
+
+
+def deployment_of(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """What the server has under FLOW/DEPLOYMENT."""
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def seen(found: DeploymentResponse | None) -> Seen | None:
+    """What of it an operator may have changed."""
+    if found is None:
+        return None
+    form = found.parameters.get(PARAMETERS)
+    return Seen(form if isinstance(form, dict) else {}, found.tags, paused=found.paused)
 
 
 def _payload(client: SyncPrefectClient, entry: Entry, flow: Flow[..., Any], root: Path) -> dict[str, Any]:
@@ -164,12 +185,14 @@ def _switched_off(written: Sequence[Schedule], before: Sequence[DeploymentSchedu
     A time there can come of more than one that is written: first it is read at the cadence that explains most of what
     is there, which is the one of the last bootstrap; what that does not explain as it is written, then at any cadence.
     """
-    there = [(_identity(old.schedule), old.active) for old in before]
+    # Who moves to another time zone keeps what is off.
+    one_zone = len({schedule.timezone for schedule in written}) == 1
+    there = [(_identity(old.schedule, one_zone), old.active) for old in before]
     if all(active for _, active in there):
         return set()
     thinned = [[thin(schedule, every) for schedule in written] for every in range(1, MOST_CADENCE + 1)]
     known = {schedule.model_dump_json(): schedule for form in thinned for schedule in form}
-    identities = {written_so: _identity(_when(schedule)) for written_so, schedule in known.items()}
+    identities = {written_so: _identity(_when(schedule), one_zone) for written_so, schedule in known.items()}
     forms = [[identities[schedule.model_dump_json()] for schedule in form] for form in thinned]
     last = max(forms, key=lambda form: sum(old in form for old, _ in there))
     off: set[int] = set()
@@ -190,6 +213,9 @@ def _when(schedule: Schedule) -> CronSchedule | IntervalSchedule | RRuleSchedule
     return IntervalSchedule(interval=timedelta(seconds=schedule.interval or 0), **extras)
 
 
-def _identity(schedule: Any) -> str:
-    """All but an interval's anchor, which is the moment of its first saving when none is given."""
-    return schedule.model_dump_json(exclude={"anchor_date"})
+def _identity(schedule: Any, one_zone: bool) -> str:
+    """All but an interval's anchor, which is the moment of its first saving when none is given.
+
+    Where all times of an agent are in one zone, the zone does not tell them apart.
+    """
+    return schedule.model_dump_json(exclude={"anchor_date", "timezone"} if one_zone else {"anchor_date"})

@@ -23,6 +23,7 @@ def checks(where: Home | None = None) -> list[Check]:
         ("profile", machine.profile),
         ("host memory", machine.memory),
         ("gpu", machine.graphics),
+        ("git", machine.git),
         ("ollama", machine.ollama_server),
         ("weights", lambda: state.weights(where)),
         ("cloud tiers", cloud.tiers),

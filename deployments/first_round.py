@@ -6,28 +6,29 @@ how a capped agent stays small is the agent frame's business.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from sqlalchemy import select
 
+from deployments.round_agents import PAGE, Agent, waves
 from deployments.summary import Outcome, State
+from governor.decided import of_run, requests_of
 from governor.events import log_event
 from governor.state.models import AgentRun
 from governor.state.sessions import reading, recall, remember
 
-AGENT_TAG, SAMPLE_TAG, CAPPED_TAG = "agent", "sample", "capped"
+CAPPED_TAG = "capped"
 DONE_KEY = "first_round_done"
-# Agents whose answer is constrained to labels or a schema: the demo model is at its best there.
-CONSTRAINED = ("triage", "extract")
-# On 2 cores 8 agents take about 2 minutes; a quarter of an hour is a machine that is stuck.
-ROUND_SECONDS = 900.0
+# On 2 cores fifty agents should take ten minutes, 12 s each. That two and a half times, and ten minutes for what
+# is slow once (a first load, a busy machine): longer than that is a machine that is stuck.
+SECONDS_FOR_ALL, SECONDS_EACH = 600.0, 30.0
 POLL_SECONDS = 1.0
 AGENT_STATES: dict[str, State] = {
     "written": "written",
@@ -38,12 +39,11 @@ AGENT_STATES: dict[str, State] = {
 
 
 @dataclass(frozen=True)
-class Agent:
-    """One deployment of the fleet that is an agent."""
+class Watch:
+    """Who looks on. `on_look` is called at every look, `on_lost` once for a run without a record of its own."""
 
-    name: str
-    deployment_id: UUID
-    sample: bool
+    on_look: Callable[[], None]
+    on_lost: Callable[[Outcome], None] = lambda _outcome: None
 
 
 def is_due() -> bool:
@@ -51,44 +51,39 @@ def is_due() -> bool:
     return not recall(DONE_KEY)
 
 
-def agents(client: SyncPrefectClient, pool: str) -> list[Agent]:
-    """Every agent deployed to `pool`, constrained ones first."""
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[AGENT_TAG]))
-    found = []
-    for deployment in client.read_deployments(deployment_filter=wanted, limit=200):
-        if deployment.work_pool_name == pool:
-            flow = client.read_flow(deployment.flow_id)
-            found.append(Agent(f"{flow.name}/{deployment.name}", deployment.id, SAMPLE_TAG in deployment.tags))
-    return in_order(found)
-
-
-def in_order(found: Iterable[Agent]) -> list[Agent]:
-    """Constrained agents first, then by name."""
-    return sorted(found, key=lambda agent: (agent.name.split("/")[0] not in CONSTRAINED, agent.name))
+def round_seconds(agents: int) -> float:
+    """When a round of so many agents ends at the latest."""
+    return SECONDS_FOR_ALL + SECONDS_EACH * agents
 
 
 def run_round(
     client: SyncPrefectClient,
     fleet: Sequence[Agent],
+    watch: Watch,
     *,
-    on_look: Callable[[], None],
-    on_lost: Callable[[Outcome], None] = lambda _outcome: None,
-    deadline_seconds: float = ROUND_SECONDS,
+    seconds_for: Callable[[int], float] = round_seconds,
 ) -> list[Outcome]:
-    """Start every agent and wait for all, at most `deadline_seconds`.
+    """Start every agent and wait for all; those that read what others wrote start when the others ended.
 
     Args:
         client: an open client.
         fleet: the agents, in the order of their starts.
-        on_look: called at every look.
-        on_lost: called once for a run that ended without a record of its own, which no snapshot shows.
-        deadline_seconds: when the round ends at the latest.
+        seconds_for: how long a round of so many agents may take; each wave ends at the latest when a round of all
+            agents so far would have to.
     """
+    outcomes, begun_s = list[Outcome](), time.monotonic()
+    for wave in waves(fleet):
+        ends_s = begun_s + seconds_for(len(outcomes) + len(wave))
+        outcomes += _run_wave(client, wave, watch, ends_s)
+    return outcomes
+
+
+def _run_wave(client: SyncPrefectClient, fleet: Sequence[Agent], watch: Watch, ends_s: float) -> list[Outcome]:
+    """These at once; `ends_s`: on the monotonic clock, when nobody is waited for any more."""
     runs = {agent.name: start(client, agent) for agent in fleet}
     displaced: set[str] = set()
     ended: dict[str, Outcome] = {}
     now: dict[UUID, FlowRun] = {}
-    deadline = time.monotonic() + deadline_seconds
     while True:
         now = _read(client, list(runs.values()), now)
         for agent in fleet:
@@ -101,9 +96,9 @@ def run_round(
                 continue
             ended[agent.name] = outcome_of(agent.name, run)
             if not ended[agent.name].recorded:
-                on_lost(ended[agent.name])
-        on_look()
-        if len(ended) == len(fleet) or time.monotonic() >= deadline:
+                watch.on_lost(ended[agent.name])
+        watch.on_look()
+        if len(ended) == len(fleet) or time.monotonic() >= ends_s:
             break
         time.sleep(POLL_SECONDS)
     return [ended.get(agent.name) or outcome_of(agent.name, now.get(runs[agent.name])) for agent in fleet]
@@ -122,9 +117,10 @@ def start(client: SyncPrefectClient, agent: Agent) -> UUID:
 
 def _read(client: SyncPrefectClient, runs: Sequence[UUID], before: dict[UUID, FlowRun]) -> dict[UUID, FlowRun]:
     """The runs as the server has them; one unanswered look keeps the last one (a busy server is no failure)."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))
+    parts = [list(runs[at : at + PAGE]) for at in range(0, len(runs), PAGE)]
+    pages = [FlowRunFilter(id=FlowRunFilterId(any_=part)) for part in parts]
     try:
-        return {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted, limit=200)}
+        return {run.id: run for page in pages for run in client.read_flow_runs(flow_run_filter=page, limit=PAGE)}
     except httpx.HTTPError as error:
         log_event("look_unanswered", level=logging.WARNING, why=type(error).__name__)
         return before
@@ -141,20 +137,29 @@ def outcome_of(name: str, run: FlowRun | None) -> Outcome:
         return Outcome(name, "unfinished", message=f"still {state_name} when the round ended")
     with reading() as session:
         record = session.scalars(select(AgentRun).where(AgentRun.flow_run_id == str(run.id))).first()
+        # A run that Prefect queued again after a crash keeps its id: the calls of its last attempt count.
+        served = requests_of(of_run(session, record, since=record.started_at)) if record else []
+    at_first = sum(one.at_first for one in served)
+    crashed = run.state.type is StateType.CRASHED
     said = " ".join((run.state.message or "").split())
     if record is None:
-        return Outcome(name, "failed", message=f"ended {run.state.name} without a record: {said}", recorded=False)
+        message = f"ended {run.state.name} without a record: {said}"
+        return Outcome(name, "failed", message=message, recorded=False, crashed=crashed)
     state = AGENT_STATES.get(record.state, "failed") if run.state.type is StateType.COMPLETED else "failed"
     return Outcome(
         agent=name,
         state=state,
         calls_model=record.calls_model,
         calls_rules=record.calls_rules,
+        calls_remembered=record.calls_remembered,
+        calls_first=at_first,
+        calls_later=sum(one.verified for one in served) - at_first,
         line_seconds=record.line_seconds,
         desk_seconds=record.desk_seconds,
         output_path=record.output_path,
         message=record.message or said,
         ended_at=record.ended_at,
+        crashed=crashed,
     )
 
 
@@ -174,8 +179,8 @@ def resume_advice(samples: Sequence[Agent]) -> list[str]:
     return [
         f"{len(samples)} sample agents are paused now; they still run on demand:"
         f" prefect deployment run '{example.name}'",
-        "To put one on its schedule, switch it on under Deployments in the UI, or:"
-        f" prefect api POST /deployments/{example.deployment_id}/resume_deployment",
+        f"To put one to work on your own data: hotdesk use {example.name} --source PATH"
+        " (hotdesk use --list shows all).",
     ]
 
 

@@ -119,7 +119,7 @@ def read_fleet(root: Path | None = None) -> list[Entry]:
     _known_keys(document, TOP_KEYS, "at the top")
     raw = document.get("deployments")
     if not isinstance(raw, list) or not raw:
-        raise _bad("has no deployments", "List them under `deployments:`.")
+        raise refused("has no deployments", "List them under `deployments:`.")
     entries = [_entry(item, place) for place, item in enumerate(raw, start=1)]
     for entry in entries:
         _check_entrypoint(entry, root)
@@ -127,7 +127,11 @@ def read_fleet(root: Path | None = None) -> list[Entry]:
     return entries
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml reads the fleet in a tenth of the time; not every build of PyYAML has it.
+_Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):
     """YAML that refuses a key written twice; plain YAML keeps the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -147,19 +151,19 @@ def _load(path: Path) -> dict[str, Any]:
             remedy="Install hotdesk from its checkout (`make setup`), where that file stands beside `flows/`.",
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _bad(f"cannot be read: {error}", "Correct the line named.") from error
+        raise refused(f"cannot be read: {error}", "Correct the line named.") from error
     if not isinstance(document, dict):
-        raise _bad("is not a mapping", "It begins with `deployments:`.")
+        raise refused("is not a mapping", "It begins with `deployments:`.")
     return document
 
 
 def _entry(item: Any, place: int) -> Entry:
     if not isinstance(item, dict):
-        raise _bad(f"deployment {place} is not a mapping", "Each one begins with `- name:`.")
+        raise refused(f"deployment {place} is not a mapping", "Each one begins with `- name:`.")
     label = f"deployment `{item.get('name', place)}`"
     _known_keys(item, tuple(Entry.model_fields), f"in {label}")
     if template := next((text for text in _texts(item) if "{{" in text), None):
-        raise _bad(
+        raise refused(
             f"{label} holds a template, `{template[:60]}`, which only `prefect deploy` would fill in",
             "Write the value itself.",
         )
@@ -168,9 +172,9 @@ def _entry(item: Any, place: int) -> Entry:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        hint = _hint(str(first["loc"][-1]), _keys_at(first["loc"])) if first["type"] == "extra_forbidden" else ""
+        hint = did_you_mean(str(first["loc"][-1]), _keys_at(first["loc"])) if first["type"] == "extra_forbidden" else ""
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise _bad(f"{label}: `{where}`: {what}", hint or "Correct it; Prefect would drop it silently.") from error
+        raise refused(f"{label}: `{where}`: {what}", hint or "Correct it; Prefect would drop it silently.") from error
 
 
 def _keys_at(location: tuple[int | str, ...]) -> Iterable[str]:
@@ -181,32 +185,34 @@ def _keys_at(location: tuple[int | str, ...]) -> Iterable[str]:
 def _known_keys(found: dict[Any, Any], known: tuple[str, ...], where: str) -> None:
     for key in found:
         if key in ELSEWHERE and key not in known:
-            raise _bad(f"`{key}` {where} is not used here", f"About it: {ELSEWHERE[key]}.")
+            raise refused(f"`{key}` {where} is not used here", f"About it: {ELSEWHERE[key]}.")
         if key not in known:
-            raise _bad(f"unknown key `{key}` {where}", _hint(str(key), known))
+            raise refused(f"unknown key `{key}` {where}", did_you_mean(str(key), known))
 
 
 def _check_entrypoint(entry: Entry, root: Path) -> None:
     label, path = f"deployment `{entry.name}`", root / entry.flow_file
     if Path(entry.flow_file).parent != Path("flows") or path.suffix != ".py":
-        raise _bad(f"{label}: the entrypoint `{entry.entrypoint}` is not `flows/FILE.py:FUNCTION`", "Write it so.")
+        raise refused(f"{label}: the entrypoint `{entry.entrypoint}` is not `flows/FILE.py:FUNCTION`", "Write it so.")
     if not path.is_file():
         files = [f"flows/{file.name}" for file in sorted((root / "flows").glob("[!_]*.py"))]
-        raise _bad(f"{label}: there is no file {entry.flow_file}", _hint(entry.flow_file, files))
-    if path.stem in sys.stdlib_module_names or path.stem in _installed():
-        raise _bad(
+        raise refused(f"{label}: there is no file {entry.flow_file}", did_you_mean(entry.flow_file, files))
+    if path.stem in sys.stdlib_module_names or path.stem in installed_modules():
+        raise refused(
             f"{label}: {entry.flow_file} has the name of a module and would hide it, for Prefect puts"
             " `flows/` first on the path",
             "Give the file another name.",
         )
     found = flows_in(path)
     if entry.function not in found:
-        raise _bad(f"{label}: {entry.flow_file} has no flow called `{entry.function}`", _hint(entry.function, found))
+        raise refused(
+            f"{label}: {entry.flow_file} has no flow called `{entry.function}`", did_you_mean(entry.function, found)
+        )
     _check_parameters(entry, found[entry.function])
 
 
 @cache
-def _installed() -> frozenset[str]:
+def installed_modules() -> frozenset[str]:
     """Top names of the installed packages: 0.15 s to find out (measured), too long for each of fifty entries."""
     return frozenset(packages_distributions())
 
@@ -215,12 +221,12 @@ def _check_parameters(entry: Entry, signature: FlowSignature) -> None:
     given = [entry.parameters, *(schedule.parameters for schedule in entry.schedules)]
     for name in [name for parameters in given for name in parameters]:
         if name not in signature.parameters and not signature.open_ended:
-            raise _bad(
+            raise refused(
                 f"deployment `{entry.name}`: `{entry.function}` has no parameter `{name}`",
-                _hint(name, signature.parameters),
+                did_you_mean(name, signature.parameters),
             )
     if missing := [name for name in signature.required if name not in entry.parameters]:
-        raise _bad(
+        raise refused(
             f"deployment `{entry.name}`: `{entry.function}` needs the parameter `{missing[0]}`",
             "Add it under `parameters:`.",
         )
@@ -230,7 +236,7 @@ def _check_names(entries: list[Entry]) -> None:
     seen: set[tuple[str, str]] = set()
     for entry in entries:
         if (entry.entrypoint, entry.name) in seen:
-            raise _bad(f"deployment `{entry.name}` of {entry.entrypoint} stands twice", "Rename one of them.")
+            raise refused(f"deployment `{entry.name}` of {entry.entrypoint} stands twice", "Rename one of them.")
         seen.add((entry.entrypoint, entry.name))
 
 
@@ -245,12 +251,14 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(item)
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known name that is meant, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(names) or 'none'}."
 
 
-def _bad(what: str, remedy: str) -> BadInput:
+def refused(what: str, remedy: str) -> BadInput:
+    """Something in `prefect.yaml` that cannot be deployed as it stands."""
     text = f"{PREFECT_FILE}: {what}"
     return BadInput(f"{text}." if text[-1] not in ".:" else text, means="Nothing was deployed.", remedy=remedy)

@@ -9,7 +9,7 @@ from deployments.environment import apply_client_environment
 from deployments.screen import Screen
 from deployments.server import ServerFacts, ensure_server
 from governor.policy.facts import Profile
-from governor.settings import Home
+from governor.settings import Home, home
 from governor.state.sessions import remember
 
 PROFILE_KEY = "profile"
@@ -44,7 +44,9 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Gro
 def set_up(profile: Profile, show: Screen) -> None:
     """Bootstrap the server; what was created is counted, what had to be put right is named."""
     from deployments.bootstrap import bootstrap  # imports Prefect, which reads the environment
+    from deployments.samples import prepare_samples
 
+    prepare_samples(home())
     done = bootstrap(profile, say=show.say)
     for change in done.changed:
         if "was created" not in change:

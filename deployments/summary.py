@@ -28,20 +28,25 @@ class Outcome:
     """How one agent's run of the round ended.
 
     skipped means that it left the line for lack of time, failed also crashed or cancelled,
-    unfinished that the round ended first. Seconds are those of its own run. `recorded` is False when
-    the run never came as far as to write its own record.
+    unfinished that the round ended first. Seconds are those of its own run. `calls_first` are the requests that were
+    verified at the first try, `calls_later` those after a retry or by a larger model. `recorded` is False when
+    the run never came as far as to write its own record, `crashed` tells that from a failure.
     """
 
     agent: str
     state: State
     calls_model: int = 0
     calls_rules: int = 0
+    calls_remembered: int = 0
+    calls_first: int = 0
+    calls_later: int = 0
     line_seconds: float = 0.0
     desk_seconds: float = 0.0
     output_path: str | None = None
     message: str | None = None
     ended_at: datetime | None = None
     recorded: bool = True
+    crashed: bool = False
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
@@ -83,8 +88,14 @@ def totals(outcomes: Sequence[Outcome]) -> str:
 
 def first_output(outcomes: Sequence[Outcome], started_at: datetime) -> str:
     """How long a newcomer waited for the first output, '' when there was none."""
+    seconds = first_output_seconds(outcomes, started_at)
+    return "" if seconds is None else f"first output after {seconds:.0f} s"
+
+
+def first_output_seconds(outcomes: Sequence[Outcome], started_at: datetime) -> float | None:
+    """The same in seconds, None when there was none."""
     ends = [outcome.ended_at for outcome in outcomes if outcome.state == "written" and outcome.ended_at]
-    return f"first output after {(min(ends) - started_at).total_seconds():.0f} s" if ends else ""
+    return round((min(ends) - started_at).total_seconds(), 1) if ends else None
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:

@@ -9,11 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING
-
-import httpx
 
 from deployments.down import stop_everything
 from deployments.environment import apply_client_environment
@@ -24,22 +20,20 @@ from deployments.up_lock import holder, up_lock
 from governor.errors import NotReady
 from governor.settings import Home, prepare_home
 
-if TYPE_CHECKING:
-    from deployments.summary import Outcome
-
 INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asked of `up`."""
+    """What the command line asked of `up`. `only`: kinds and names of agents that a round is for, () for all."""
 
     once: bool = False
     again: bool = False
     tour: bool = True
     port: int | None = None
     profile: str | None = None
+    only: tuple[str, ...] = ()
 
 
 class Stopped(BaseException):
@@ -77,15 +71,21 @@ def _run(plan: Plan, where: Home, show: Screen) -> int:
 def _work(plan: Plan, where: Home, show: Screen, names: frozenset[str], footer: str) -> int:
     """The first round where it is due, then the live view."""
     from deployments import first_round
+    from deployments.held_round import hold_round, sum_up
     from deployments.tour import restore_budget
 
     restore_budget()  # a tour that was killed may have left its small one
+
+    def look() -> None:
+        show.show()
+        check_services(where, names)
+
     code = 0
-    if plan.once or plan.again or first_round.is_due():
+    if plan.once or plan.again or plan.only or first_round.is_due():
         with show.live(footer):
-            outcomes, advice = _round(where, show, names)
-        code = _summary(show, outcomes, advice)
-        if plan.tour:
+            done, advice = hold_round(show, look, plan.only)
+        code = sum_up(where, show, done, advice)
+        if plan.tour and not plan.only:
             from deployments.tour import run_tour
 
             run_tour(show)
@@ -95,36 +95,6 @@ def _work(plan: Plan, where: Home, show: Screen, names: frozenset[str], footer: 
         while True:  # until a signal raises Stopped
             show.show()
             time.sleep(LOOK_EVERY_SECONDS)
-
-
-def _round(where: Home, show: Screen, names: frozenset[str]) -> "tuple[list[Outcome], list[str]]":
-    """Every agent once, then the sample agents paused; stops early when a service dies."""
-    from prefect.client.orchestration import get_client
-
-    from deployments import first_round
-    from deployments.bootstrap_names import POOL
-
-    def lost(outcome: "Outcome") -> None:
-        show.say(f"{outcome.agent} failed: {outcome.message}")
-
-    def look() -> None:
-        show.show()
-        check_services(where, names)
-
-    try:
-        with get_client(sync_client=True) as client:
-            fleet = first_round.agents(client, POOL)
-            show.say(f"first round: {len(fleet)} agents, capped")
-            outcomes = first_round.run_round(client, fleet, on_look=look, on_lost=lost)
-            samples = first_round.pause_samples(client, fleet)
-    except httpx.HTTPError as error:
-        raise NotReady(
-            f"The Prefect server did not answer in the first round ({type(error).__name__}).",
-            means="What was written so far stays in out/.",
-            remedy="Run `hotdesk up --round` for another one; `hotdesk doctor` checks the server.",
-        ) from error
-    first_round.mark_done(datetime.now(UTC))
-    return outcomes, first_round.resume_advice(samples)
 
 
 def check_services(where: Home, names: frozenset[str]) -> None:
@@ -137,17 +107,6 @@ def check_services(where: Home, names: frozenset[str]) -> None:
             means="What was written so far stays in out/.",
             remedy=f"Its log is {where.logs / name}.log; `hotdesk up` starts it again.",
         )
-
-
-def _summary(show: Screen, outcomes: "list[Outcome]", advice: list[str]) -> int:
-    from deployments import summary
-
-    show.draw(summary.table(outcomes))
-    first = summary.first_output(outcomes, show.started_at)
-    for line in (first, summary.totals(outcomes), summary.verdict(outcomes), *advice):
-        if line:
-            show.say(line)
-    return summary.exit_code(outcomes)
 
 
 def _stop(where: Home, show: Screen, keep: frozenset[str] = frozenset()) -> None:

@@ -1,5 +1,6 @@
 """Checks of the machine: Python, the installed packages, memory, GPU, Ollama. No network but loopback."""
 
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -52,6 +53,14 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def git() -> Check:
+    """Agents that read a repository run the git command."""
+    program = shutil.which("git")
+    if program is None:
+        return warned("git", "not on the PATH: agents that read a repository end with that reason", "Install git.")
+    return passed("git", program)
 
 
 def memory() -> Check:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments import report
+from deployments import report, up
 from deployments.ask import explain, request_for, said
 from deployments.cli import app
 from deployments.up_lock import up_lock
@@ -19,6 +19,7 @@ from governor.policy.facts import Kind
 from governor.settings import Home
 
 COMMANDS = ("up", "tour", "down", "status", "doctor", "pause", "resume", "env", "ask", "why", "bootstrap")
+COMMANDS += ("use", "new-agent")
 HEAVY = ("prefect", "litellm", "sqlalchemy", "xllamacpp", "psutil", "rich.live")
 
 
@@ -55,6 +56,19 @@ def test_error_says_what_happened_what_it_means_and_the_remedy(tmp_path: Path, m
     assert means == "| Nothing was lost."
     assert remedy.startswith("| -> ")
     assert "Traceback" not in done.output
+
+
+def test_a_round_of_some_agents_may_be_asked_for_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[up.Plan] = []
+
+    def run_up(plan: up.Plan) -> int:
+        plans.append(plan)
+        return 3
+
+    monkeypatch.setattr(up, "run_up", run_up)
+    assert hotdesk("up", "--once", "--only", "triage,check", "--only", "digest/news").exit_code == 3
+    assert hotdesk("up", "--no-tour", "--port", "4300").exit_code == 3
+    assert plans == [up.Plan(once=True, only=("triage,check", "digest/news")), up.Plan(tour=False, port=4300)]
 
 
 @pytest.mark.usefixtures("hotdesk_home")

@@ -1,0 +1,67 @@
+"""A stage for deploys: a FAKE of Prefect's client that keeps deployments, and of a server that answers or is silent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import ObjectNotFound
+
+from deployments.sending import Server
+from governor.settings import Home
+
+
+class FakeClient:
+    """A FAKE of the client: what was sent is what is there, by FLOW/DEPLOYMENT."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, SimpleNamespace] = {}
+        self.flows: dict[str, UUID] = {}
+
+    def create_flow_from_name(self, name: str) -> UUID:
+        return self.flows.setdefault(name, uuid4())
+
+    def create_deployment(self, **sent: Any) -> UUID:
+        [flow] = [name for name, id in self.flows.items() if id == sent["flow_id"]]
+        self.kept[f"{flow}/{sent['name']}"] = SimpleNamespace(id=uuid4(), **sent)
+        return uuid4()
+
+    def read_deployment_by_name(self, name: str) -> SimpleNamespace:
+        if name not in self.kept:
+            raise ObjectNotFound(Exception(name))
+        return self.kept[name]
+
+    def read_flows(self, **_: Any) -> list[SimpleNamespace]:
+        return [SimpleNamespace(id=id, name=name) for name, id in self.flows.items()]
+
+    def read_deployments(self, **_: Any) -> list[SimpleNamespace]:
+        return list(self.kept.values())
+
+    @property
+    def as_client(self) -> SyncPrefectClient:
+        return cast(SyncPrefectClient, self)
+
+    def form(self, name: str) -> dict[str, Any]:
+        """What the form of one agent says, as the UI edits it."""
+        parameters = dict(self.kept[name].parameters)
+        parameters["parameters"] = form = dict(parameters["parameters"])
+        self.kept[name].parameters = parameters
+        return form
+
+
+class FakeServer(Server):
+    """A FAKE of the server in use: it answers while `is_up`, and its client is a fake."""
+
+    def __init__(self, where: Home) -> None:
+        super().__init__(where)
+        self.fake, self.is_up = FakeClient(), True
+
+    @property
+    def answers(self) -> bool:
+        return self.is_up
+
+    @contextmanager
+    def client(self) -> Iterator[SyncPrefectClient]:
+        yield self.fake.as_client

@@ -1,0 +1,81 @@
+"""What is written, what its operator said, what was edited on the server: key by key, and nobody's word is lost."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks.parameters import AgentParameters
+from deployments.form import problems
+from deployments.merging import merge
+
+OLD = {"source": "samples", "max_items": 12}
+NEW, THREE = {**OLD, "max_items": 20}, {**OLD, "max_items": 3}
+A, B, UNSENT = {**OLD, "source": "a"}, {**OLD, "source": "b"}, {"max_items": 12}
+CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any] | None, dict[str, Any]]] = [
+    # what it shows, written now, own, told last, on the server, own afterwards
+    ("nothing known: what is written stands", OLD, {}, {}, {"source": "mine"}, {}),
+    ("a server that does not know the agent", OLD, {"source": "mine"}, OLD, None, {"source": "mine"}),
+    ("nobody was there", OLD, {}, OLD, OLD, {}),
+    ("a source edited on the server is kept", OLD, {}, OLD, {**OLD, "source": "mine"}, {"source": "mine"}),
+    ("a key added on the server is kept", OLD, {}, OLD, {**OLD, "due": "07:00"}, {"due": "07:00"}),
+    ("a form that fills in defaults edits nothing", OLD, {}, OLD, {**OLD, "max_tokens": 96, "due": None}, {}),
+    ("a key emptied on the server is its default", OLD, {}, OLD, {"source": "samples"}, {"max_items": 8}),
+    ("a key that must be there cannot be emptied", OLD, {}, OLD, {"max_items": 12}, {}),
+    ("what is written anew is no edit", NEW, {}, OLD, OLD, {}),
+    ("an edit stands over what is written anew", NEW, {}, OLD, THREE, {"max_items": 3}),
+    ("back to what is written", OLD, {"max_items": 3}, THREE, OLD, {}),
+    ("an edit of what was set before", OLD, {"source": "a"}, A, B, {"source": "b"}),
+    ("a wish not told yet is newer than an edit", OLD, {"source": "a"}, UNSENT, B, {"source": "a"}),
+    ("a wish for the default is one too", OLD, {"due": None}, OLD, {**OLD, "due": "07:00"}, {}),
+    ("another edit beside it is kept", OLD, {"source": "a"}, UNSENT, THREE, {"source": "a", "max_items": 3}),
+    ("a key that the flow lost is dropped", OLD, {"gone": 1, "source": "a"}, {}, None, {"source": "a"}),
+    ("a value that the flow does not take any more", OLD, {"max_items": 900}, {}, None, {}),
+    ("nonsense typed into the form", OLD, {}, OLD, {**OLD, "max_items": "many"}, {}),
+    ("a key of an older flow that is still on the server", OLD, {}, {**OLD, "gone": 1}, {**OLD, "gone": 1}, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "own", "told", "server", "after"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_three_ways(written: Any, own: Any, told: Any, server: Any, after: Any) -> None:
+    merged = merge(AgentParameters, written, own=own, told=told, server=server)
+    assert merged.own == after
+    assert merged.parameters == {**written, **after}
+
+
+def test_what_is_kept_and_what_is_dropped_is_said() -> None:
+    server = {**OLD, "max_items": 3, "max_tokens": 9000}
+    merged = merge(AgentParameters, OLD, own={"gone": 1}, told={**OLD, "gone": 1}, server={**server, "gone": 1})
+    dropped, too_many, kept = merged.said
+    assert dropped == "drops gone = 1: unknown key"
+    assert too_many.startswith("drops max_tokens = 9000: Input should be less than")
+    assert kept == "keeps max_items = 3, as it was edited on the server"
+
+
+def test_values_that_fit_one_by_one_but_not_together_give_way_to_what_is_written() -> None:
+    from flows.prompt_agent import PromptAgentParameters
+
+    written = {"source": "x", "question": "what is said here?", "most_characters": 400}
+    merged = merge(PromptAgentParameters, written, own={"least_characters": 500}, told={}, server=None)
+    assert merged.parameters == written
+    assert merged.said == (
+        "drops its own least_characters: Value error, least_characters is more than most_characters",
+    )
+
+
+FORMS = st.fixed_dictionaries(
+    {"source": st.sampled_from("abc")},
+    optional={"max_items": st.integers(-1, 9), "due": st.sampled_from([None, "07:00", "x"]), "gone": st.just(1)},
+)
+OWN = st.dictionaries(st.sampled_from(["source", "max_items", "due", "gone"]), st.sampled_from(["a", 5, None]))
+
+
+@given(own=OWN, told=FORMS | st.just({}), server=st.none() | FORMS)
+def test_what_comes_of_it_fits_always_and_to_merge_again_changes_nothing(own: Any, told: Any, server: Any) -> None:
+    merged = merge(AgentParameters, OLD, own=own, told=told, server=server)
+    assert problems(AgentParameters, merged.parameters) == []
+    again = merge(AgentParameters, OLD, own=merged.own, told=merged.parameters, server=merged.parameters)
+    assert (again.parameters, again.own, again.said) == (merged.parameters, merged.own, ())

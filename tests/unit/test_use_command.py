@@ -1,0 +1,204 @@
+"""`hotdesk use`: checked before anything is kept, kept before anything is sent, and the same wherever one stands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deployments.agents import agents_of, find_agent, name_of
+from deployments.cli import app
+from deployments.deploying import deploy
+from deployments.fleet import Entry, read_fleet
+from deployments.use import Wishes, run_use
+from deployments.use_list import run_list
+from deployments.uses import Uses, all_uses, use_of
+from governor.errors import BadInput
+from governor.settings import Home
+from tests.unit.deploy_stage import FakeServer
+
+FLEET = agents_of(read_fleet())
+NAME = "triage/support"
+SAMPLES = FLEET[NAME].parameters["parameters"]["source"]
+Use = Callable[..., str]
+
+
+@pytest.fixture
+def server(hotdesk_home: Home) -> FakeServer:
+    """One that was set up, after the first round."""
+    server = FakeServer(hotdesk_home)
+    deploy(server.fake.as_client, [FLEET[NAME]], uses=Uses(hotdesk_home))
+    server.fake.kept[NAME].paused = True
+    return server
+
+
+@pytest.fixture
+def use(server: FakeServer, tmp_path: Path) -> Use:
+    """The command, run in a folder that holds `mails`."""
+    (tmp_path / "mails").write_text("From x\n")
+    return lambda agent=NAME, **wishes: "\n".join(run_use(agent, Wishes(**wishes), cwd=tmp_path, server=server))
+
+
+def own() -> dict[str, Any]:
+    use = use_of(NAME)
+    return use.parameters if use else {}
+
+
+def test_a_relative_source_is_one_of_the_operators_folder_and_the_agent_runs(
+    use: Use, server: FakeServer, tmp_path: Path
+):
+    said = use("support", source="mails", values=("max_items=5",), due="07:00", privacy="no-training")
+    mine = str(tmp_path / "mails")
+    assert own() == {"source": mine, "max_items": 5, "due": "07:00", "privacy": "no_training"}
+    found = server.fake.kept[NAME]
+    assert server.fake.form(NAME)["source"] == mine
+    assert (found.paused, "sample" in found.tags) == (False, False)
+    assert f"{NAME} works on {mine} (your own data)" in said
+    assert "It runs at its times" in said
+    assert "may leave this machine (privacy no_training)" in said
+    assert "may leave this machine" not in use("support", privacy="local-only")
+
+
+def test_twice_is_once(use: Use, server: FakeServer):
+    assert use(source="mails") == use(source="mails")
+    assert len(server.fake.kept) == 1
+
+
+def test_without_a_server_it_is_kept_and_sent_with_the_next_deploy(use: Use, server: FakeServer, tmp_path: Path):
+    server.is_up = False
+    assert "next `hotdesk up`" in use(source="mails")
+    assert server.fake.kept[NAME].paused
+    deploy(server.fake.as_client, [FLEET[NAME]], uses=Uses(server.where))
+    assert server.fake.form(NAME)["source"] == str(tmp_path / "mails")
+    assert not server.fake.kept[NAME].paused
+
+
+def test_a_wish_is_newer_than_what_was_edited_before_and_leaves_other_edits(use: Use, server: FakeServer):
+    use(source="mails")
+    server.fake.form(NAME).update(source="/elsewhere", max_items=3)
+    said = use(source="mails")
+    assert own()["source"].endswith("/mails")
+    assert own()["max_items"] == 3
+    assert "keeps max_items = 3" in said
+
+
+def test_back_to_the_samples_and_paused(use: Use, server: FakeServer):
+    use(source="mails", values=("max_items=5",))
+    assert "It is paused" in use(reset=True)
+    assert server.fake.form(NAME) == FLEET[NAME].parameters["parameters"]
+    assert server.fake.kept[NAME].paused
+    assert own() == {}
+
+
+def test_a_setting_alone_leaves_it_on_its_samples_and_paused(use: Use, server: FakeServer):
+    assert "still on samples" in use(values=("max_items=5",))
+    assert server.fake.kept[NAME].paused
+    assert server.fake.form(NAME)["max_items"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("due=07:30", {"due": "07:30"}),  # a number in YAML
+        ("due=none", {"due": None}),
+        ("max_items=5", {"max_items": 5}),
+        ("quality=good", {"quality": "good"}),
+        ("quality=", {"quality": None}),
+        ("labels={bug: an error, idea: a wish}", {"labels": {"bug": "an error", "idea": "a wish"}}),
+    ],
+)
+def test_a_value_is_read_as_its_flow_takes_it(use: Use, text: str, value: dict[str, Any]):
+    use(source="mails", values=(text,))
+    [key] = value
+    written = FLEET[NAME].parameters["parameters"].get(key)
+    assert own().get(key, written) == value[key]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        ({"source": "nowhere"}, "No such file"),
+        ({"source": "state:nowhere"}, "No such file"),
+        ({"source": "mails", "values": ("max_item=5",)}, "Did you mean `max_items`?"),
+        ({"source": "mails", "values": ("max_items=many",)}, "Newest items to work on"),
+        ({"source": "mails", "values": ("max_items=900",)}, "less than or equal to 200"),
+        ({"source": "mails", "values": ("max_items",)}, "has no key"),
+        ({"source": "mails", "values": ("labels=bug",)}, "labels"),
+        ({"source": "mails", "values": ("labels={a: [",)}, "labels"),
+        ({"source": "mails", "due": "noon"}, "such as 07:00"),
+        ({"source": "mails", "timezone": "Mars"}, "Europe/Berlin"),
+        ({"source": "mails", "privacy": "secret"}, "'local_only', 'no_training' or 'public'"),
+        ({"reset": True, "source": "mails"}, "takes no other wish"),
+        ({}, "wants to know what to change"),
+    ],
+)
+def test_what_does_not_fit_says_what_does_and_changes_nothing(
+    use: Use, server: FakeServer, wishes: dict[str, Any], says: str
+):
+    before = {name: row.parameters for name, row in all_uses().items()}
+    with pytest.raises(BadInput) as caught:
+        use(**wishes)
+    assert says in str(caught.value)
+    assert caught.value.means == "Nothing was changed."
+    assert {name: row.parameters for name, row in all_uses().items()} == before
+    assert server.fake.form(NAME)["source"] == SAMPLES
+
+
+def test_a_folder_that_may_not_be_read_is_refused(use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read anything
+    with pytest.raises(BadInput, match="may not read it"):
+        use(source="mails")
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [("suport", "Did you mean `support`?"), ("triage/suport", "Did you mean `triage/support`?"), ("zzz", "use --list")],
+)
+def test_an_unknown_agent_is_guessed(use: Use, named: str, says: str):
+    with pytest.raises(BadInput) as caught:
+        use(named, source="mails")
+    assert says in str(caught.value)
+
+
+def test_a_name_of_two_agents_wants_the_flow_too():
+    other = FLEET["digest/news"].model_copy(update={"name": "support"})
+    agents: dict[str, Entry] = {NAME: FLEET[NAME], name_of(other): other}
+    with pytest.raises(BadInput, match="triage/support or digest/support"):
+        find_agent("support", agents)
+    assert find_agent(NAME, agents) == NAME
+
+
+def test_the_zone_of_the_whole_fleet(use: Use, server: FakeServer):
+    assert "times of Europe/Berlin" in use(None, timezone="Europe/Berlin")
+    assert server.fake.kept[NAME].schedules[0].schedule.timezone == "Europe/Berlin"
+    for wishes in ({}, {"timezone": "Europe/Berlin", "source": "mails"}, {"timezone": "Mars"}, {"timezone": "/etc"}):
+        with pytest.raises(BadInput):
+            use(None, **wishes)
+
+
+def test_the_list_shows_every_agent_what_it_works_on_and_whether_it_runs(use: Use, server: FakeServer):
+    use(source="mails", due="07:00", timezone="Europe/Berlin")
+    rows = {row["agent"]: row for row in json.loads(run_list(as_json=True, server=server))}
+    assert set(rows) == set(FLEET)
+    mine, other = rows[NAME], rows["digest/news"]
+    assert (mine["samples"], mine["paused"], mine["due"], mine["timezone"]) == (False, False, "07:00", "Europe/Berlin")
+    assert (other["samples"], other["paused"]) == (True, None)  # this server does not know it
+    server.is_up = False
+    table = run_list(as_json=False, server=server).splitlines()
+    [line] = [line for line in table if line.startswith(NAME)]
+    assert line.split()[1:5] == ["own", "?", "07:00", "Europe/Berlin"]
+    assert table[-2].startswith(f"1 of {len(FLEET)} agents")
+
+
+def test_the_command_line_passes_it_on(hotdesk_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody answers there
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mails").write_text("From x\n")
+    done = CliRunner().invoke(app, ["use", "support", "--source", "mails", "--set", "max_items=5"])
+    assert (done.exit_code, "your own data" in done.output) == (0, True)
+    assert own() == {"source": str(tmp_path / "mails"), "max_items": 5}
+    listed = CliRunner().invoke(app, ["use", "--list", "--json"])
+    assert [row["agent"] for row in json.loads(listed.output) if not row["samples"]] == [NAME]
+    assert CliRunner().invoke(app, ["use", "suport", "--reset"]).exit_code == 1
