@@ -1,6 +1,7 @@
 """The router's policy as a Prefect Block, and the one call an agent makes: ask for a kind of work."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,7 +11,8 @@ from pydantic import Field
 from blocks.cloud_accounts import current_accounts
 from blocks.document import load_or_default
 from governor.answers import Asked
-from governor.asking import ask_all
+from governor.asking import PATIENCE_SECONDS, ask_all
+from governor.batch import Mandate
 from governor.policy.refusing import RoutingRules
 from governor.policy.requests import ModelRequest, Privacy, Quality, stricter
 
@@ -29,7 +31,7 @@ class ModelRouter(Block):
     _description: ClassVar[str | None] = "How a request finds a model, and how long it may wait for it."
 
     patience_seconds: float = Field(
-        default=900, gt=0, description="Longest wait in line when an agent does not say; then it skips."
+        default=PATIENCE_SECONDS, gt=0, description="Longest wait in line when an agent does not say; then it skips."
     )
     always_quick: bool = Field(
         default=False, description="Prefer the small CPU model for everything, for instance while you need the GPU."
@@ -72,20 +74,14 @@ class ModelRouter(Block):
         self,
         requests: Sequence[ModelRequest],
         *,
-        agent: str,
-        patience_seconds: float | None = None,
-        flow_run_id: str | None = None,
-        due_at: datetime | None = None,
+        mandate: Mandate,
         privacy: Privacy | None = None,
     ) -> Asked:
         """Serve a batch of requests of one agent, each answer checked by its rule.
 
         Args:
             requests: one kind of work; answers come back in this order.
-            agent: who asks, as its deployment is called.
-            patience_seconds: longest wait in line; the document's when None.
-            flow_run_id: Prefect's id of the run, for the records.
-            due_at: when the answers are needed; a request's own due time goes first.
+            mandate: who asks, and on what terms; its patience is the document's where it does not say.
             privacy: where words may go whose request does not say; None: nowhere but this machine. Of two words the
                 stricter one counts.
 
@@ -93,13 +89,11 @@ class ModelRouter(Block):
             LeftLine, DoesNotFit, SeatLost: not now. NoRoute: never here, with every refusal.
             TierShut, NotReady, ModelFailed, BadInput: what the last candidate said.
         """
-        batch = [self._asked_for(request, due_at, privacy) for request in requests]
+        batch = [self._asked_for(request, mandate.due_at, privacy) for request in requests]
+        patience_seconds = self.patience_seconds if mandate.patience_seconds is None else mandate.patience_seconds
         return ask_all(
             batch,
-            agent=agent,
-            patience_seconds=self.patience_seconds if patience_seconds is None else patience_seconds,
-            flow_run_id=flow_run_id,
-            due_at=due_at,
+            replace(mandate, patience_seconds=patience_seconds),
             rules=self.rules(),
             # One private request keeps all of its batch here: then not even the keys are read.
             accounts=current_accounts() if self.allow_cloud and _may_leave(batch) else (),

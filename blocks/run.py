@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from blocks.parameters import AgentParameters
-from blocks.reading.items import Item
+from blocks.reading.found import ItemT
 from blocks.router import current_router
 from blocks.untrusted import as_data
 from blocks.why_line import line_of_run
@@ -30,6 +30,7 @@ from blocks.writing.outputs import (
 from blocks.writing.safe_markdown import tame
 from governor import remembered
 from governor.answers import Answer
+from governor.batch import Mandate
 from governor.errors import HotdeskError, TooLate
 from governor.events import log_event
 from governor.policy.requests import ModelRequest, stricter
@@ -94,7 +95,7 @@ class Run:
         """The same for tokens of one answer."""
         return min(wanted, current_profile().first_round_tokens) if self.capped else wanted
 
-    def take(self, items: Iterable[Item]) -> list[Item]:
+    def take(self, items: Iterable[ItemT]) -> list[ItemT]:
         """The first items within the cap; they stand in the provenance, and their links may be shown.
 
         Raises:
@@ -139,13 +140,14 @@ class Run:
         return done
 
     def _ask(self, requests: list[ModelRequest]) -> list[Answer]:
-        asked = current_router().ask_all(
-            requests,
-            agent=self.agent,
+        mandate = Mandate(
+            self.agent,
             patience_seconds=max(LEAST_PATIENCE_SECONDS, self.parameters.patience_seconds - self.late_seconds),
             flow_run_id=self.flow_run_id,
             due_at=self.due_at,
+            bound_seconds=self.parameters.max_seconds,
         )
+        asked = current_router().ask_all(requests, mandate=mandate)
         remembered.remember(self.agent, requests, asked.answers, now=datetime.now(UTC))
         with transaction() as session:
             record = session.get_one(AgentRun, self.record_id)

@@ -1,156 +1,98 @@
-"""extract: vendor, number, date and total of each document, for the books. No value that is not in the text."""
+"""extract: values for the books from invoices, receipts, minutes and contracts. None that does not stand there."""
 
-import json
-import re
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from pydantic import Field
 
 from blocks.agent import CouldNot, agent
+from blocks.checking.actions import actions
+from blocks.checking.contracts import contract
+from blocks.checking.filled import alarm_of, columns_of, filled_in, lines_of, page, rows_json
+from blocks.checking.forms import Part, rules_of, schema_of
+from blocks.checking.papers import paper
 from blocks.parameters import AgentParameters
-from blocks.reading.documents import read_documents
+from blocks.reading.documents import read_folder
 from blocks.reading.items import Item
 from blocks.reading.prompts import read_prompt
 from blocks.untrusted import SPECIAL_TOKENS
-from blocks.writing.markdown import byline, table
-from governor.answers import Answer
+from blocks.writing.csv_files import csv_text
+from blocks.writing.rows_database import grown
 from governor.policy.facts import Kind
-from governor.policy.requests import ModelRequest, Verifier
+from governor.policy.requests import ModelRequest
 
-FIELDS = ("vendor", "number", "date", "total")
-SCHEMA = {
-    "type": "object",
-    "properties": {name: {"type": "string", "minLength": 1, "maxLength": 48} for name in FIELDS},
-    "required": list(FIELDS),
-    "additionalProperties": False,
+
+class Form(StrEnum):
+    """What is wanted of a document: vendor, number, date and total; who does what by when; a contract's dates."""
+
+    INVOICE = "invoice"
+    ACTIONS = "actions"
+    DATES = "dates"
+
+
+PARTS: dict[Form, Callable[[Item, Sequence[str]], list[Part]]] = {
+    Form.INVOICE: paper,
+    Form.ACTIONS: actions,
+    Form.DATES: contract,
 }
-AMOUNT = re.compile(r"(?<![\d.,/-])-?\d{1,3}(?:[.,' ]\d{3})*[.,]\d{2}(?![\d.,/-])")
-TOTAL_WORDS = re.compile(r"total|summe|betrag|amount due", re.IGNORECASE)
-SUB_WORDS = re.compile(r"sub|net|zwischen", re.IGNORECASE)
-DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d %B %Y", "%d/%m/%Y", "%B %d, %Y", "%d %b %Y")
-DOCUMENT_CHARACTERS = 900
+PROMPTS = {
+    Form.INVOICE: "flows/prompts/extract.md",
+    Form.ACTIONS: "flows/prompts/extract_actions.md",
+    Form.DATES: "flows/prompts/extract_dates.md",
+}
 
 
 class ExtractParameters(AgentParameters):
-    """A folder of documents to take vendor, number, date and total from."""
+    """A folder of documents (.txt, .md, .eml, .pdf) and the form to fill in from each."""
 
-    prompt_file: str = "flows/prompts/extract.md"
+    form: Form = Field(
+        default=Form.INVOICE, description="invoice (receipts too), actions of minutes, dates of contracts."
+    )
+    own_names: list[str] = Field(default=[], description="Our own names: never the vendor, never the other party.")
+    max_asks: int = Field(
+        default=60, ge=1, le=500, description="Choices that a model is asked about; rules fill in the rest."
+    )
+    prompt_file: str = Field(default="", description="The prompt; empty: that of the form.")
+
+
+def asks(part: Part, form: Form) -> list[Part]:
+    """What a model is asked about a part: all of it at once, of a contract one value at a time; nothing where clear."""
+    return part.apart() if form is Form.DATES else [part] if part.is_open else []
 
 
 @flow(name="extract", persist_result=False)
 def extract(parameters: ExtractParameters) -> State:
-    """Read -> ask under a schema -> check value by value against the text -> write the table."""
+    """Read -> find candidates (code) -> choose under a schema -> check value by value -> write page and rows."""
     with agent(parameters) as run:
-        items = read_documents(parameters.source, max_items=run.items(parameters.max_items))
-        prompt = read_prompt(parameters.prompt_file)
+        read = read_folder(parameters.source, max_items=parameters.max_items, max_bytes=parameters.max_bytes)
+        items = run.take(read.items)
+        parts = [part for item in items for part in PARTS[parameters.form](item, parameters.own_names)]
+        prompt = read_prompt(parameters.prompt_file or PROMPTS[parameters.form])
+        asked = [(part, ask) for part in parts for ask in asks(part, parameters.form)][: run.items(parameters.max_asks)]
         answers = run.ask_all(
             [
                 ModelRequest(
                     kind=Kind.EXTRACT,
-                    prompt=prompt.safe_substitute(text=SPECIAL_TOKENS.sub(" ", item.text)[:DOCUMENT_CHARACTERS]),
-                    json_schema=SCHEMA,
-                    max_tokens=parameters.max_tokens,
-                    verifier=true_to(item.text),
+                    prompt=prompt.safe_substitute(text=SPECIAL_TOKENS.sub(" ", part.shown), question=part.question),
+                    json_schema=schema_of(part),
+                    max_tokens=parameters.max_tokens,  # uncapped: an object that is cut is none
+                    verifier=rules_of(part),
                 )
-                for item in items
+                for _, part in asked
             ]
         )
-        rows = [row(item, answer) for item, answer in zip(items, answers, strict=True)]
-        if not any(cells[4] for cells in rows):
-            raise CouldNot("no total was found in any document", facts="\n".join(f"- {i.id}" for i in items))
-        run.write(f"Extract: {run.agent}", page(rows))
+        rows = filled_in(parts, [(part, ask, answer) for (part, ask), answer in zip(asked, answers, strict=True)])
+        empty = sorted({item.id for item in items} - {row.document for row in rows})
+        shown = page(rows, read.unread, empty)
+        if not any(row.found for row in rows):
+            raise CouldNot("no value was found in any document", facts=shown)
+        columns, lines = columns_of(rows), lines_of(rows)
+        files = {
+            "rows.csv": csv_text(columns, lines),
+            "rows.json": rows_json(rows),
+            "rows.sqlite": grown(run.folder / "rows.sqlite", columns, lines).database(),
+        }
+        run.write(f"Extract: {run.agent}", shown, files=files, alarm=alarm_of(rows))
     return run.state
-
-
-def true_to(text: str) -> Verifier:
-    """Every value is a substring of the text, the date parses, the total is the text's own total."""
-
-    def check(said: str) -> list[str]:
-        values = json.loads(said)
-        problems = [f"{name} {values[name]!r} is not in the text" for name in FIELDS if values[name] not in text]
-        if parsed_date(values["date"]) is None:
-            problems.append(f"{values['date']!r} is no date")
-        if amount(values["total"]) != total_by_rule(text):
-            problems.append(f"{values['total']!r} is not the total")
-        return problems
-
-    return check
-
-
-def row(item: Item, answer: Answer) -> list[object]:
-    """One row; when the model's values did not pass, those that rules can find."""
-    values = answer.data if answer.verified else by_rules(item.text)
-    total = amount(values["total"])
-    return [
-        item.id,
-        values["vendor"],
-        values["number"],
-        parsed_date(values["date"]) or values["date"],
-        "" if total is None else total,
-        sums_up(item.text, total),
-        byline(answer),
-    ]
-
-
-def by_rules(text: str) -> dict[str, str]:
-    """Vendor: the first line. Number and date: the first that look like one. Total: of the total's line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    number = re.search(r"(?:invoice|receipt|rechnung|no|nr|number)[^\n\d]{0,20}?([A-Z]{0,3}-?\d[\w/-]*)", text, re.I)
-    candidates = re.findall(r"\d{4}-\d\d-\d\d|\d\d?\.\d\d?\.\d{4}|\d\d? [A-Z][a-z]+ \d{4}|\d\d?/\d\d?/\d{4}", text)
-    total = total_by_rule(text)
-    return {
-        "vendor": lines[0] if lines else "",
-        "number": number[1] if number else "",
-        "date": next((c for c in candidates if parsed_date(c)), ""),
-        "total": "" if total is None else str(total),
-    }
-
-
-def amount(text: str) -> Decimal | None:
-    """An amount in either notation: 1,237.75 and 1.237,75 are the same."""
-    digits = re.sub(r"[^\d.,-]", "", text)
-    head, cents = digits[:-3], digits[-3:]
-    if not re.fullmatch(r"[.,]\d\d", cents):
-        head, cents = digits, ""
-    try:
-        return Decimal(re.sub(r"[.,]", "", head) + cents.replace(",", "."))
-    except InvalidOperation:
-        return None
-
-
-def total_by_rule(text: str) -> Decimal | None:
-    """The last amount on the last line that speaks of a total and of no subtotal."""
-    for line in reversed(text.splitlines()):
-        if TOTAL_WORDS.search(line) and not SUB_WORDS.search(line) and (found := AMOUNT.findall(line)):
-            return amount(found[-1])
-    return None
-
-
-def sums_up(text: str, total: Decimal | None) -> str:
-    """Whether the lines above the total add up to it; recomputed here, whatever anybody says."""
-    lines = text.splitlines()
-    end = next((n for n, line in enumerate(lines) if TOTAL_WORDS.search(line) and AMOUNT.search(line)), None)
-    parts = [amount(found[-1]) for line in lines[:end] if (found := AMOUNT.findall(line))]
-    if total is None or end is None or not parts:
-        return "no total to check"
-    found = sum((part for part in parts if part is not None), Decimal())
-    return "adds up" if found == total else f"LINES SAY {found}"
-
-
-def parsed_date(text: str) -> date | None:
-    """A date in one of the usual notations."""
-    for notation in DATES:
-        try:
-            return datetime.strptime(text.strip(), notation).date()
-        except ValueError:
-            continue
-    return None
-
-
-def page(rows: list[list[object]]) -> str:
-    """All documents, and how many do not add up."""
-    wrong = sum(str(cells[5]).startswith("LINES") for cells in rows)
-    head = f"{len(rows)} documents, {wrong} whose lines do not add up to the total.\n\n"
-    return head + table(["document", "vendor", "number", "date", "total", "sum", "by"], rows)

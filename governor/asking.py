@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from governor import inference, serving
 from governor.accounts import CloudAccount
 from governor.answers import Asked
-from governor.batch import Batch
+from governor.batch import Batch, Mandate
 from governor.errors import (
     BadInput,
     DoesNotFit,
@@ -35,15 +35,14 @@ from governor.routing import Asker, gather_facts, strictest
 # Less is left of a patience than a ticket takes.
 LEAST_PATIENCE_SECONDS = 1.0
 EVERY_LINE = "every line"
+# The wait in line of whoever does not say how long it may be.
+PATIENCE_SECONDS = 900.0
 
 
 def ask_all(
     requests: Sequence[ModelRequest],
+    mandate: Mandate,
     *,
-    agent: str,
-    patience_seconds: float,
-    flow_run_id: str | None = None,
-    due_at: datetime | None = None,
     rules: RoutingRules | None = None,
     accounts: tuple[CloudAccount, ...] = (),
 ) -> Asked:
@@ -52,7 +51,7 @@ def ask_all(
     What nobody answered, beside answers that were had, comes back as an answer that is not verified, with the reason.
 
     Args:
-        requests: one kind of work. due_at: when the answers are wanted; a request's own due time goes first.
+        requests: one kind of work. mandate: who asks, and on what terms. rules: the operator's; None: the defaults.
         accounts: the cloud tiers with a key; not looked at where any of the requests is private.
 
     Raises:
@@ -64,10 +63,11 @@ def ask_all(
         return Asked()
     _check_caps(requests)
     lead = strictest(requests)
-    lead = lead.model_copy(update={"due_at": lead.due_at or due_at})
+    lead = lead.model_copy(update={"due_at": lead.due_at or mandate.due_at})
     allowed = () if lead.allowed is Privacy.LOCAL_ONLY else accounts
-    asker = Asker(agent, rules or RoutingRules(), allowed, len(requests), patience_seconds)
-    batch = Batch(requests, asker, flow_run_id, due_at, time.monotonic() + patience_seconds)
+    patience_seconds = PATIENCE_SECONDS if mandate.patience_seconds is None else mandate.patience_seconds
+    asker = Asker(mandate.agent, rules or RoutingRules(), allowed, len(requests), patience_seconds)
+    batch = Batch(requests, asker, mandate, time.monotonic() + patience_seconds)
     known = gather_facts(lead, asker, datetime.now(UTC), needed=max(map(needed_tokens, requests)))
     batch.route = choose(lead, known)
     if not batch.route.candidates:
@@ -137,7 +137,8 @@ def _serve(batch: Batch, candidate: Candidate, known: RoutingFacts) -> None:
         return
     line, model = candidate.spec.line, candidate.spec.model
     expected = seat_seconds(line, model, known)
-    errand = Errand(line, batch.asker.agent, model, batch.patience_seconds, batch.due_at, batch.flow_run_id, expected)
+    due_at, run = batch.first_due_at(batch.wanting(candidate)), batch.mandate.flow_run_id
+    errand = Errand(line, batch.asker.agent, model, batch.patience_seconds, due_at, run, expected)
     serving.at_desk(batch, candidate, errand)
 
 

@@ -7,11 +7,30 @@ from datetime import datetime
 from uuid import uuid4
 
 from governor.answers import Answer, Asked, no_answer
+from governor.policy.politeness import BOUND_SECONDS
 from governor.policy.requests import Candidate, ModelRequest, Route
 from governor.routing import Asker
 
 # A wrong answer is taken to two larger models at most: what three could not do is the agent's to tell.
 MOST_CLIMBS = 2
+
+
+@dataclass(frozen=True)
+class Mandate:
+    """Who asks for a batch, and on what terms.
+
+    Attributes:
+        agent: as its deployment is called. flow_run_id: Prefect's id of the run, for the records.
+        patience_seconds: longest wait in line; None: as long as whoever carries the request out thinks right.
+        due_at: when the answers are wanted; a request's own due time goes first.
+        bound_seconds: longest at a desk at a time, while others in its line are due earlier.
+    """
+
+    agent: str
+    patience_seconds: float | None = None
+    flow_run_id: str | None = None
+    due_at: datetime | None = None
+    bound_seconds: float = BOUND_SECONDS
 
 
 @dataclass
@@ -20,15 +39,13 @@ class Batch:
 
     Attributes:
         ends_s: when the agent's patience ends, on the monotonic clock: one patience, however many candidates.
-        due_at: when the answers are wanted, as the run says.
         attempts: calls that were made for each request. climbs: larger models that it was taken to.
         only: the one request that may be tried just now; None: all of them.
     """
 
     requests: Sequence[ModelRequest]
     asker: Asker
-    flow_run_id: str | None
-    due_at: datetime | None
+    mandate: Mandate
     ends_s: float
     route: Route = field(default_factory=lambda: Route(candidates=()))
     line_seconds: float = 0.0
@@ -48,6 +65,11 @@ class Batch:
     def patience_seconds(self) -> float:
         """What is left of it."""
         return max(0.0, self.ends_s - time.monotonic())
+
+    def first_due_at(self, indices: Sequence[int]) -> datetime | None:
+        """When the first of these requests is due, None where none is."""
+        dues = [self.requests[index].due_at or self.mandate.due_at for index in indices]
+        return min((due for due in dues if due is not None), default=None)
 
     @property
     def is_unanswered(self) -> bool:

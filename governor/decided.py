@@ -41,6 +41,11 @@ class Served:
         return self.calls[-1]
 
     @property
+    def at_first(self) -> bool:
+        """Whether it passed without a call that did not: no retry, no larger model."""
+        return all(call.verdict == VERIFIED for call in self.calls)
+
+    @property
     def verified(self) -> bool:
         """Whether the answer that was handed on passed its checks."""
         return self.last.verdict == VERIFIED

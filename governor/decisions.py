@@ -53,7 +53,7 @@ def _row(batch: Batch, index: int, candidate: Candidate, answer: Answer, cost: _
     request, spec, is_first = batch.requests[index], candidate.spec, batch.attempts[index] == 1
     return Decision(
         at=now,
-        flow_run_id=batch.flow_run_id,
+        flow_run_id=batch.mandate.flow_run_id,
         agent=batch.asker.agent,
         kind=request.kind.value,
         tier=candidate.tier,
@@ -72,7 +72,7 @@ def _row(batch: Batch, index: int, candidate: Candidate, answer: Answer, cost: _
         line=spec.line if spec else "cloud",
         privacy=request.allowed.value,
         quality=request.quality.value if request.quality else None,
-        due_at=request.due_at or batch.due_at,
+        due_at=request.due_at or batch.mandate.due_at,
         candidates=[_weighed(one) for one in batch.route.candidates if is_first],
         energy_joules=cost.joules,
         shadow_usd=accounts.list_price_usd(candidate, answer.tokens_in, answer.tokens_out),

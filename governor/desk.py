@@ -106,6 +106,11 @@ class Desk:
         if self._turn is not None:
             self._stand_up()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is the seat of a block further out: leaving this one gives nothing up."""
+        return self._turn is None
+
     def _sit_down(self) -> Seat:
         errand = self._errand
         slots = current_profile().slots.get(errand.line)

@@ -1,4 +1,7 @@
-"""How a ticket comes by a lease: asked for, found again after a lost answer, or confirmed after a hand-over."""
+"""How a ticket comes by a lease: asked for, found again after a lost answer, or confirmed after a hand-over.
+
+One that comes too late for a seat is declined: written down first, then given back by `governor.giving_back`.
+"""
 
 from datetime import datetime
 
@@ -7,6 +10,8 @@ from governor.errors import ServerSilent
 from governor.giving_back import TRY_AGAIN_SECONDS, reclaim
 from governor.limit import Limit, Renewed
 from governor.line import Line
+from governor.rows import IN_LINE, change_slot, change_ticket, count_passed, read_slot
+from governor.succession import Passed, to_release
 
 # A busy server answers 503 for a moment and a restart takes 10 s; past a minute it is gone.
 UNANSWERED_SECONDS = 60.0
@@ -49,3 +54,23 @@ def confirm(limit: Limit, effects: Effects, lease_id: str) -> Renewed:
             if effects.clock_s() >= ends_s:
                 raise
             effects.pause(TRY_AGAIN_SECONDS)
+
+
+def decline(line: Line, ticket_id: int, index: int, *, lease_id: str, asked_at: datetime, clock_s: float) -> Passed:
+    """No seat came of the lease that was asked for: asking -> releasing, and the ticket waits on at its place.
+
+    While the row says `asking` whoever reaps it looks for that lease, too, so it is not released before.
+
+    Args:
+        line: its rows. ticket_id: who asked. index: for which slot. lease_id: what was answered.
+        asked_at: aware UTC; the lease lives since then at least. clock_s: of this boot.
+    """
+    with line.store.change("decline") as db:
+        slot = read_slot(db, line.name, index)
+        if slot is None or slot.ticket_id != ticket_id or slot.state not in ("asking", "revoked"):
+            return Passed()  # who took the claim away gives the lease back
+        count_passed(db, slot.passed, -1)
+        change_ticket(db, ticket_id, IN_LINE, state="waiting")
+        change_slot(db, line.name, index, ticket_id=None, lease_id=lease_id, renewed_at=asked_at)
+        answered = read_slot(db, line.name, index)
+        return Passed() if answered is None else to_release(db, line, answered, None, clock_s)

@@ -6,7 +6,6 @@ What is left, in words, is `policy.allowance`; the rows are `governor.allowance_
 `governor.tier_states`.
 """
 
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from governor import allowance_rows as rows
 from governor.errors import TierShut
 from governor.events import log_event
 from governor.policy.allowance import Left, Shut, clock, shut, span_start
+from governor.policy.refusing import too_dear
 from governor.policy.requests import CloudModel, Span
 from governor.state.sessions import store
 from governor.tier_states import closed_in
@@ -137,7 +137,8 @@ def prune(now: datetime) -> int:
 
 def _admit(db: Connection, model: CloudModel, wish: Wish, now: datetime) -> None:
     """Everything that can forbid the call; the price first."""
-    dear = _too_dear(db, model, wish, now)
+    spent_usd = 0.0 if model.free else spent_usd_today(db, now)
+    dear = too_dear(model, wish.usd, spent_usd=spent_usd, ceiling_usd=wish.ceiling_usd)
     if dear is not None:
         raise _refused(model, dear, None)
     closed = closed_in(db, now).get(model.name)
@@ -146,18 +147,6 @@ def _admit(db: Connection, model: CloudModel, wish: Wish, now: datetime) -> None
     spent: Shut | None = shut(rows.lefts_in(db, (model,), now)[model.name], tokens=wish.tokens, due=wish.due, now=now)
     if spent is not None:
         raise _refused(model, spent.why, spent.until)
-
-
-def _too_dear(db: Connection, model: CloudModel, wish: Wish, now: datetime) -> str | None:
-    """The zero-cost gate. A price that is no number, or below zero, is as unknown as none."""
-    if model.free:
-        return None
-    if wish.usd is None or not math.isfinite(wish.usd) or wish.usd < 0:
-        return "its price is unknown, and what is unknown is not free"
-    spent = spent_usd_today(db, now)
-    if wish.usd == 0 or spent + wish.usd <= wish.ceiling_usd:
-        return None
-    return f"would cost up to ${wish.usd:.4f}; ${spent:.2f} of ${wish.ceiling_usd:.2f} a day are spent"
 
 
 def _refused(model: CloudModel, why: str, until: datetime | None) -> TierShut:

@@ -147,7 +147,7 @@ class Line:
             return self.seat(db, slot, ticket_id, now=now, clock_s=clock_s, renewed_at=now, **seat)
 
     def withdraw(self, ticket_id: int, index: int, *, clock_s: float) -> None:
-        """No seat came of the claim: give the slot back and stay in line at the same place.
+        """No lease came of the claim: give the slot back and stay in line at the same place.
 
         An asker that was told to end for its slowness may still do this: it is done with the slot.
         """
@@ -197,6 +197,13 @@ class Line:
             empty_slot(db, slot, clock_s)
             return self.ready(db, 2)
 
+    def dues(self, now: datetime) -> list[datetime | None]:
+        """When each of those who wait, awake and alive, is due; nobody waits in a paused line: none would sit down."""
+        with self.store.look() as db:
+            if in_force_at(db, self.name, now):
+                return []
+            return [row.due_at for row in in_line(db, self.name) if self._is_ready(row)]
+
     def slot_count(self) -> int:
         """How many slot rows there are, retired ones too."""
         with self.store.look() as db:
@@ -213,8 +220,10 @@ class Line:
 
     def ready(self, db: Connection, count: int) -> list[int]:
         """The first tickets that wait, awake and alive."""
-        waiting = (row for row in in_line(db, self.name) if row.state == "waiting" and not row.asleep)
-        return [row.id for row in islice((row for row in waiting if not is_dead(row, self.judge)), count)]
+        return [row.id for row in islice(filter(self._is_ready, in_line(db, self.name)), count)]
+
+    def _is_ready(self, row: AnyRow) -> bool:
+        return row.state == "waiting" and not row.asleep and not is_dead(row, self.judge)
 
     def choose(
         self, db: Connection, slot: AnyRow, *, now: datetime, clock_s: float, trusted: int | None = None

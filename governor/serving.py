@@ -17,11 +17,12 @@ from governor.decisions import record
 from governor.desk import Seat, any_seat_void, desk, lost_seat
 from governor.energy import card_energy
 from governor.engines import engine
-from governor.errors import BadInput, LeftLine, ModelFailed, Private, SeatLost, TierShut
+from governor.errors import BadInput, LeftLine, ModelFailed, Private, SeatLost, StateUnavailable, TierShut
 from governor.events import log_event
 from governor.line import Errand
 from governor.policy.doubt import agreement
 from governor.policy.facts import Kind
+from governor.policy.politeness import gives_up
 from governor.policy.requests import Candidate, ModelRequest
 from governor.policy.tokens import needed_tokens
 
@@ -48,32 +49,42 @@ def call_seconds(request: ModelRequest) -> float:
 
 
 def at_desk(batch: Batch, candidate: Candidate, errand: Errand) -> None:
-    """Serve at one seat; one that was lost (a suspend, a server that forgot its leases) is queued for again, once.
+    """Serve at one seat, and at another what was left when it was given up to others: each request at one of them.
+
+    A seat that was lost (a suspend, a server that forgot its leases) is queued for again, once. At every seat at least
+    one request is asked, so there is an end to them.
 
     Raises:
         LeftLine, DoesNotFit, SeatLost, NotReady: no seat. ModelFailed, BadInput: the engine is of no use.
     """
-    try:
-        _at_one_seat(batch, candidate, errand)
-    except SeatLost as lost:
-        log_event("queued_again", level=logging.WARNING, holder=errand.agent, tier=errand.line, why=lost.happened)
-        _at_one_seat(batch, candidate, replace(errand, patience_seconds=batch.patience_seconds))
+    rest, was_lost = batch.wanting(candidate), False
+    while rest:
+        try:
+            rest = _at_one_seat(batch, rest, candidate, errand)
+        except SeatLost as lost:
+            if was_lost:
+                raise
+            rest, was_lost = batch.wanting(candidate), True
+            log_event("queued_again", level=logging.WARNING, holder=errand.agent, tier=errand.line, why=lost.happened)
+        errand = replace(errand, patience_seconds=batch.patience_seconds)
 
 
-def _at_one_seat(batch: Batch, candidate: Candidate, errand: Errand) -> None:
-    wanting, spec = batch.wanting(candidate), candidate.spec
-    if not wanting or spec is None:
-        return
+def _at_one_seat(batch: Batch, wanting: list[int], candidate: Candidate, errand: Errand) -> list[int]:
+    """Ask them in turn until the seat is given up; those that were not asked."""
+    spec = candidate.spec
+    if spec is None:
+        return []
     requests = [batch.requests[index] for index in wanting]
     budget = 60.0 + 2 * sum(call_seconds(request) * request.votes for request in requests)
     needed = max(needed_tokens(request) for request in requests)
     sized = spec.model_copy(update={"least_context_tokens": min(needed, spec.context_tokens)})
     try:
-        with desk(sized, errand, budget_seconds=budget) as seat:
+        place = desk(sized, errand, budget_seconds=budget)
+        with place as seat:
             batch.line_seconds += seat.waited_seconds
             seated_s = time.monotonic()
             try:
-                _ask_in_turn(batch, wanting, candidate, seat)
+                return _ask_in_turn(batch, wanting, candidate, seat, None if place.is_shared else seated_s)
             finally:
                 batch.desk_seconds += time.monotonic() - seated_s
     except LeftLine as left:
@@ -81,10 +92,19 @@ def _at_one_seat(batch: Batch, candidate: Candidate, errand: Errand) -> None:
         raise
 
 
-def _ask_in_turn(batch: Batch, wanting: list[int], candidate: Candidate, seat: Seat) -> None:
-    """Every request; an engine that answers none of several in a row keeps the seat from others no longer."""
+def _ask_in_turn(
+    batch: Batch, wanting: list[int], candidate: Candidate, seat: Seat, seated_s: float | None
+) -> list[int]:
+    """Every request, or all until the seat is given up to others; those that were not asked.
+
+    An engine that answers none of several in a row keeps the seat from others no longer. `seated_s`: since when it
+    sits there, on the monotonic clock; None where leaving would give nothing up.
+    """
     silent = 0
-    for index in wanting:
+    for number, index in enumerate(wanting):
+        rest = wanting[number:]
+        if number and seated_s is not None and _gives_up(batch, rest, seat, time.monotonic() - seated_s):
+            return rest
         _ask_at_seat(batch, index, candidate, seat)
         answer = batch.answers[index]
         silent = silent + 1 if answer is not None and answer.failed else 0
@@ -97,6 +117,24 @@ def _ask_in_turn(batch: Batch, wanting: list[int], candidate: Candidate, seat: S
                 engine=seat.spec.engine,
                 retryable=False,
             )
+    return []
+
+
+def _gives_up(batch: Batch, rest: list[int], seat: Seat, sat_seconds: float) -> bool:
+    """Whether others should sit here before the rest is asked. Within its bound nobody is looked for."""
+    if sat_seconds < batch.mandate.bound_seconds:
+        return False
+    try:
+        waiting = seat.turn.line.dues(datetime.now(UTC))
+    except StateUnavailable as error:
+        log_event("look_failed", level=logging.WARNING, tier=seat.line, why=error.happened)
+        return False
+    own_due_at = batch.first_due_at(rest)
+    why = gives_up(sat_seconds, batch.mandate.bound_seconds, own_due_at=own_due_at, waiting=waiting)
+    if why:
+        facts = {"ticket": seat.turn.ticket_id, "holder": batch.asker.agent, "tier": seat.line}
+        log_event("gave_up_desk", **facts, seconds=round(sat_seconds, 1), left=len(rest), why=why)
+    return bool(why)
 
 
 def _ask_at_seat(batch: Batch, index: int, candidate: Candidate, seat: Seat) -> None:
@@ -196,7 +234,7 @@ def in_cloud(batch: Batch, candidate: Candidate, account: CloudAccount) -> None:
 
 def _patiently(batch: Batch, request: ModelRequest, account: CloudAccount) -> inference.Completion:
     """One call, after a wait where the tier is only over its rate, and patience and due time allow it."""
-    due_at = request.due_at or batch.due_at
+    due_at = request.due_at or batch.mandate.due_at
     terms = cloud.Terms(
         agent=batch.asker.agent,
         deadline_seconds=CLOUD_OVERHEAD_SECONDS + request.max_tokens / CLOUD_TOKENS_PER_SECOND,

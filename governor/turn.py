@@ -7,6 +7,7 @@ What to do next is `policy.turns.next_step`; each step's transaction is in `gove
 import logging
 import os
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from governor import succession
@@ -15,7 +16,7 @@ from governor.errors import ServerSilent, StateUnavailable
 from governor.events import log_event
 from governor.failpoints import failpoint
 from governor.giving_back import TRY_AGAIN_SECONDS, insist, settle
-from governor.leasing import UNANSWERED_SECONDS, confirm, obtain
+from governor.leasing import UNANSWERED_SECONDS, confirm, decline, obtain
 from governor.limit import Limit, Renewed
 from governor.line import Line
 from governor.policy.turns import Act, Step
@@ -220,7 +221,7 @@ class Turn:
 
     def _ask_claimed(self, index: int) -> None:
         """The row says `asking`: ask once, and sit down or give the row back."""
-        mine, lease_id = self._mine(), None
+        mine, lease_id, asked_at = self._mine(), None, self.effects.now()
         try:
             self.limit.check(self._slots)
             failpoint("asking.sending")
@@ -230,10 +231,14 @@ class Turn:
                 seat = {"lease_id": lease_id, "budget_seconds": self._budget_seconds}
                 self.grant = self.line.grant(mine.id, index, **seat, **self._times())
         finally:
-            if self.grant is None:
-                if lease_id is not None:
-                    self.limit.release(lease_id)
+            if self.grant is None and lease_id is None:
                 insist(self.effects, lambda: self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s()))
+            elif self.grant is None:
+                self._settle(insist(self.effects, lambda: self._decline(index, lease_id, asked_at)))
+
+    def _decline(self, index: int, lease_id: str, asked_at: datetime) -> Passed:
+        clock_s = self.effects.clock_s()
+        return decline(self.line, self._mine().id, index, lease_id=lease_id, asked_at=asked_at, clock_s=clock_s)
 
     def _accept(self, index: int) -> None:
         """Take the offer; one renewal is answered before anything is done under it."""

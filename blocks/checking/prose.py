@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from blocks.untrusted import cut
+
 Check = Callable[[str], list[str]]
 
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -53,7 +55,7 @@ def faithful(source: str, *, most: int = 400) -> Check:
 def first_sentence(text: str, most: int = 240) -> str:
     """What stands in for a summary that did not pass: the source's own first sentence."""
     sentence = re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
-    return sentence if len(sentence) <= most else sentence[: most - 1].rstrip() + "…"
+    return sentence if len(sentence) <= most else cut(sentence, most - 1) + "…"
 
 
 def _stem(word: str) -> str:

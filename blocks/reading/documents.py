@@ -1,17 +1,146 @@
-"""Documents of a folder: text, markdown and mails as files."""
+"""Documents of a folder: text, markdown, mails as files, PDFs; one that cannot be read is named and the others go on.
 
+Bounds: `max_bytes` of each file, of a PDF also `MOST_PAGES` and `MOST_SECONDS`, looked at between its pages.
+"""
+
+import email
+import io
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from blocks.reading.charsets import decoded
+from blocks.reading.fetch import fetch
 from blocks.reading.items import Item
-from blocks.reading.places import locate, read_text, unreadable
+from blocks.reading.mail_text import body, header
+from blocks.reading.places import MAX_BYTES, files_in, locate, unreadable
+from blocks.untrusted import CONTROL
+
+SUFFIXES = frozenset({".txt", ".md", ".eml", ".pdf"})
+# An invoice has three pages, a contract thirty; what is longer is a book.
+MOST_PAGES, MOST_SECONDS = 60, 20.0
+MOST_CHARACTERS = 400_000
+PDF_MARK = b"%PDF-"
+LEAST_LETTERS = 10
 
 
-def read_documents(source: str, *, max_items: int) -> list[Item]:
-    """Text files of a folder, by name.
+class Unread(Exception):
+    """Why one document cannot be used, in words for the page."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What a folder holds, by name. `unread`: name -> why it could not be read."""
+
+    items: list[Item]
+    unread: dict[str, str]
+
+
+def read_documents(source: str, *, max_items: int, max_bytes: int = MAX_BYTES) -> list[Item]:
+    """Those of a folder that can be read, by name.
 
     Raises:
-        BadInput: unreadable, or without any text file.
+        BadInput: unreadable, or none of its documents can be read.
     """
-    folder = locate(source)
-    paths = sorted(p for p in folder.iterdir() if p.suffix in {".txt", ".md", ".eml"}) if folder.is_dir() else [folder]
-    if not paths:
-        raise unreadable(source, "it holds no .txt, .md or .eml file")
-    return [Item(id=p.name, title=p.stem, text=read_text(str(p))) for p in paths[:max_items]]
+    read = read_folder(source, max_items=max_items, max_bytes=max_bytes)
+    if not read.items:
+        name, why = next(iter(read.unread.items()))
+        raise unreadable(source, f"{name}: {why}")
+    return read.items
+
+
+def read_folder(source: str, *, max_items: int, max_bytes: int = MAX_BYTES) -> Documents:
+    """The first documents of a folder, by name, and why others could not be read.
+
+    Raises:
+        BadInput: unreadable, or without any document.
+    """
+    if source.startswith(("http://", "https://")):
+        files = {source.rstrip("/").rpartition("/")[2] or source: fetch(source, max_bytes=max_bytes)}
+    else:
+        top = locate(source)
+        paths = files_in(source, SUFFIXES)[:max_items]
+        files = {str(path.relative_to(top)) if path != top else path.name: path for path in paths}
+    if not files:
+        raise unreadable(source, "it holds no .txt, .md, .eml or .pdf file")
+    read = Documents([], {})
+    for name, file in files.items():
+        try:
+            text = _text(_bytes(file, max_bytes), name, max_bytes)
+        except (Unread, OSError) as error:
+            read.unread[name] = str(error)
+        else:
+            read.items.append(Item(id=name, title=Path(name).stem, text=text))
+    return read
+
+
+def _bytes(file: Path | bytes, max_bytes: int) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    with file.open("rb") as opened:
+        return opened.read(max_bytes + 1)
+
+
+def _text(raw: bytes, name: str, max_bytes: int) -> str:
+    """The words of one document, without control characters.
+
+    Raises:
+        Unread: it has none, or they cannot be had.
+    """
+    if raw.startswith(PDF_MARK) or name.lower().endswith(".pdf"):
+        if len(raw) > max_bytes:
+            raise Unread(f"it has more than {max_bytes} bytes")
+        text = pdf_text(raw)
+    elif name.lower().endswith(".eml"):
+        text = _mail(raw[:max_bytes])
+    else:
+        text = decoded(raw[:max_bytes])
+    plain = CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n"))[:MOST_CHARACTERS]
+    if not plain.strip():
+        raise Unread("it is empty")
+    return plain
+
+
+def _mail(raw: bytes) -> str:
+    """Who wrote, about what, and the text part."""
+    mail = email.message_from_bytes(raw)
+    name = header(mail, "From").partition("<")[0].strip(' "')
+    head = f"From: {name}\n" if name else ""
+    return f"{head}Subject: {header(mail, 'Subject')}\n\n{body(mail)}"
+
+
+def pdf_text(raw: bytes) -> str:
+    """The text of a PDF's pages, as it is laid out in lines.
+
+    Raises:
+        Unread: encrypted, broken, without text, or longer than the bounds in pages or seconds.
+    """
+    # Imported here: few agents read PDFs, and it takes a moment.
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it warns of every flaw; what counts is the text
+    try:
+        reader = PdfReader(io.BytesIO(raw), strict=False)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unread("it is encrypted")
+        text = "\n".join(_pages(reader))
+    except (PyPdfError, RecursionError, MemoryError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unread(f"it is no PDF that can be read ({type(error).__name__})") from error
+    except (IndexError, OverflowError, NotImplementedError, ArithmeticError, AssertionError, OSError) as error:
+        raise Unread(f"it is no PDF that can be read ({type(error).__name__})") from error
+    if sum(c.isalpha() for c in text) < LEAST_LETTERS:
+        raise Unread("it holds no text, only pictures: it may be a scan")
+    return text
+
+
+def _pages(reader: object) -> list[str]:
+    begun, texts, pages = time.monotonic(), list[str](), getattr(reader, "pages", [])
+    for number, page in enumerate(pages):
+        if number == MOST_PAGES:
+            raise Unread(f"it has more than {MOST_PAGES} pages")
+        if time.monotonic() - begun > MOST_SECONDS:
+            raise Unread(f"its pages took longer than {MOST_SECONDS:.0f} s")
+        texts.append(page.extract_text())
+    return texts

@@ -1,62 +1,158 @@
-"""Messages: maildir, mbox, a tracker's issues as JSON."""
+"""Mails of a maildir or an mbox: newest first, threads recognised, nothing opened, marked as read or moved."""
 
-import json
+import hashlib
+import heapq
 import mailbox
-from collections.abc import Iterable
-from email.header import decode_header, make_header
-from email.message import Message
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from email import message_from_bytes
+from email.message import Message as Mail
+from email.utils import getaddresses, parsedate_to_datetime
 from pathlib import Path
 
-from blocks.reading.items import Item
-from blocks.reading.places import MAX_BYTES, locate, read_text, unreadable
+from blocks.reading import mail_text
+from blocks.reading.found import MOST_ITEMS, Found, Message, aware, distinct, newest_first
+from blocks.reading.places import MAX_BYTES, locate, unreadable
 from blocks.untrusted import as_data
 
+MESSAGE_ID = re.compile(r"<[\x21-\x3b\x3d\x3f-\x7e]{1,200}>")
+# A thread that goes on longer than this goes in circles.
+LONGEST_THREAD = 200
+# Of a mail with attachments the text comes first.
+MAIL_BYTES = 512 * 1024
 
-def read_messages(source: str, *, max_items: int) -> list[Item]:
-    """Messages of a maildir or mbox, or of a JSON list of issues, newest last as stored.
+
+def read_mail(
+    source: str, *, own: Collection[str] = (), max_items: int = MOST_ITEMS, max_bytes: int = MAX_BYTES
+) -> Found[Message]:
+    """Mails that others wrote, newest first.
+
+    Args:
+        own: our own addresses; what they wrote is left out, and what they wrote to is answered.
+        max_items: files of a maildir to look at, by their names, which begin with the time of arrival.
+        max_bytes: of an mbox, its last ones.
 
     Raises:
-        BadInput: unreadable, or none of these.
+        BadInput: unreadable, or without any message.
     """
     path = locate(source)
-    if path.suffix == ".json":
-        return _issues(source)[-max_items:]
-    # git keeps no empty folders, so a maildir may lack new/ and tmp/; mailbox wants them only to write.
-    folder = mailbox.Maildir(path, create=False) if path.is_dir() else mailbox.mbox(path, create=False)
+    found = Found[Message]()
+    pairs: list[tuple[Message, str]] = []
     try:
-        items = [_mail_item(str(key), message) for key, message in _messages(folder, path)]
+        for key, raw in _raw_mails(path, max_items, max_bytes):
+            try:
+                pairs.append(_message(message_from_bytes(raw)))
+            except Exception as error:  # the standard library's parser, on bytes that nobody foresaw
+                found.problems.append(f"{as_data(key, 80)}: {type(error).__name__}")
     except (OSError, mailbox.Error) as error:
         raise unreadable(source, str(error)) from error
-    if not items:
-        raise unreadable(source, "it holds no messages")
-    return items[-max_items:]
+    if not pairs:
+        raise unreadable(source, "it holds no messages that can be read")
+    found.items = _others(_threaded(pairs), own)
+    # Anybody can write our address into `From`: what is left out for it is at least counted.
+    if own and (count := sum(_is_ours(message, own) for message, _ in pairs)):
+        found.problems.append(f"{count} that name our own address as their sender")
+    return found
 
 
-def _messages(folder: mailbox.Maildir | mailbox.mbox, path: Path) -> Iterable[tuple[str, Message]]:
-    if isinstance(folder, mailbox.Maildir):
-        files = sorted(p for part in ("cur", "new") for p in (path / part).glob("*") if p.is_file())
-        return [(p.name, mailbox.MaildirMessage(p.read_bytes()[:MAX_BYTES])) for p in files]
-    return list(folder.iteritems())
+def _raw_mails(path: Path, max_items: int, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """Key and beginning of each, in the order of arrival."""
+    if path.is_dir():
+        yield from _maildir(path, max_items)
+    else:
+        yield from _mbox(path, max_bytes)
 
 
-def _mail_item(key: str, message: Message) -> Item:
-    part = next((p for p in message.walk() if p.get_content_type() == "text/plain"), message)
-    payload = part.get_payload(decode=True)
-    charset = part.get_content_charset() or "utf-8"
+def _maildir(folder: Path, max_items: int) -> Iterator[tuple[str, bytes]]:
+    """Files in `cur` and `new`; git keeps no empty folders, so one may lack. Links that lead out are left out."""
+    root = folder.resolve()
+    files = (p for part in ("cur", "new") for p in folder.joinpath(part).glob("*") if p.is_file())
+    kept = (p for p in files if not p.name.startswith(".") and p.resolve().is_relative_to(root))
+    for path in sorted(heapq.nlargest(max_items, kept, key=_arrival), key=_arrival):
+        with path.open("rb") as file:
+            yield path.name.partition(":")[0], file.read(MAIL_BYTES)
+
+
+def _arrival(path: Path) -> tuple[float, str]:
+    seconds = path.name.partition(".")[0]
+    return (float(seconds) if seconds.isdecimal() and len(seconds) < 16 else 0.0, path.name)
+
+
+def _mbox(path: Path, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """The library reads a whole file to find its messages, so a long one is cut to its end first."""
+    size = path.stat().st_size
+    with tempfile.NamedTemporaryFile(prefix="mbox-") as cut:
+        with path.open("rb") as file:
+            file.seek(max(0, size - max_bytes))
+            tail = file.read(max_bytes)
+        if size > max_bytes:
+            tail = tail[tail.find(b"\nFrom ") + 1 :]
+        cut.write(tail)
+        cut.flush()
+        for key in (box := mailbox.mbox(cut.name, create=False)).iterkeys():
+            yield f"message {key}", box.get_bytes(key)[:MAIL_BYTES]
+
+
+def _message(mail: Mail) -> tuple[Message, str]:
+    """The message, and the id of the one that it answers."""
+    title = as_data(mail_text.header(mail, "Subject"), 200)
+    text = as_data(mail_text.body(mail))
+    sender = as_data(_sender(mail_text.header(mail, "From")), 120)
+    found = MESSAGE_ID.search(mail_text.header(mail, "Message-ID"))
+    own = found[0] if found else f"<{hashlib.sha256(f'{sender}|{title}|{text}'.encode()).hexdigest()[:16]}.no-id>"
+    before = MESSAGE_ID.findall(f"{mail_text.header(mail, 'References')} {mail_text.header(mail, 'In-Reply-To')}")
+    message = Message(
+        id=own,
+        title=title or "(no subject)",
+        text=text,
+        at=_date(mail_text.header(mail, "Date")),
+        sender=sender,
+        attachments=tuple(as_data(name, 80) for name in mail_text.attachments(mail)),
+    )
+    return message, before[0] if before else ""
+
+
+def _sender(written: str) -> str:
+    """Name and address without the angle brackets, which would be markup."""
+    found = [(name, address) for name, address in getaddresses([written]) if name or address]
+    return " ".join(found[0]).strip() if found else written.replace("<", " ").replace(">", " ")
+
+
+def _date(written: str) -> datetime | None:
     try:
-        body = payload.decode(charset, "replace") if isinstance(payload, bytes) else ""
-    except LookupError:
-        body = payload.decode("latin-1") if isinstance(payload, bytes) else ""
-    subject = str(make_header(decode_header(str(message.get("Subject", "")))))
-    return Item(id=str(message.get("Message-ID") or key), title=as_data(subject, 200), text=as_data(body))
+        return aware(parsedate_to_datetime(written))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
-def _issues(source: str) -> list[Item]:
-    try:
-        rows = json.loads(read_text(source))
-        return [
-            Item(id=f"#{row['number']}", title=as_data(row["title"], 200), text=as_data(row.get("body") or ""))
-            for row in rows
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise unreadable(source, f"it is no JSON list of issues with number, title and body ({error})") from error
+def _threaded(pairs: list[tuple[Message, str]]) -> list[Message]:
+    before = {message.id: first for message, first in reversed(pairs)}
+    return [message.model_copy(update={"thread": _root(message.id, before)}) for message, _ in pairs]
+
+
+def _root(own: str, before: dict[str, str]) -> str:
+    for _ in range(LONGEST_THREAD):
+        if not before.get(own):
+            break
+        own = before[own]
+    return own
+
+
+def _others(messages: list[Message], own: Collection[str]) -> list[Message]:
+    """What others wrote, with whether we answered it."""
+    ours = [message for message in messages if _is_ours(message, own)]
+    answers: dict[str, list[datetime]] = {}
+    for message in ours:
+        if message.at:
+            answers.setdefault(message.thread, []).append(message.at)
+    theirs = [message for message in messages if not _is_ours(message, own)]
+    return newest_first(
+        m.model_copy(update={"answered": m.at is not None and any(at > m.at for at in answers.get(m.thread, []))})
+        for m in distinct(theirs)
+    )
+
+
+def _is_ours(message: Message, own: Collection[str]) -> bool:
+    return message.sender.lower().rpartition(" ")[2] in {address.lower() for address in own}

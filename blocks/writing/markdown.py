@@ -22,3 +22,8 @@ def byline(answer: Answer) -> str:
     if not answer.verified:
         return "by rules only"
     return "demo model, 135M" if answer.demo else answer.model
+
+
+def escaped(value: object) -> str:
+    """Outside words as they are: no character of theirs is markup, in a cell, in a link's text or outside."""
+    return re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(str(value).split()).replace("<", "&lt;"))

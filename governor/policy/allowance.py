@@ -115,19 +115,13 @@ def left_of(allowance: Allowance, zone: str, *, used: int, oldest: datetime | No
 
 
 def shut(lefts: Sequence[Left], *, tokens: int, due: bool, now: datetime) -> Shut | None:
-    """Why a call of about so many tokens may not be made, None when it may. Of several reasons, the longest."""
-    found = [reason for left in lefts if (reason := _shut(left, tokens, due, now))]
-    return max(found, key=lambda one: one.until, default=None)
-
-
-def refusal(lefts: Sequence[Left], *, tokens: int, due: bool, now: datetime) -> str | None:
-    """The same in words.
+    """Why a call may not be made, None when it may. Of several reasons, the one that lasts longest.
 
     Args:
         tokens: in and out together, as they are thought to be. due: whether the request has a due time.
     """
-    found = shut(lefts, tokens=tokens, due=due, now=now)
-    return found.why if found else None
+    found = [reason for left in lefts if (reason := _shut(left, tokens, due, now))]
+    return max(found, key=lambda one: one.until, default=None)
 
 
 def share_left(lefts: Sequence[Left]) -> float:

@@ -65,12 +65,6 @@ def doubts(text: str) -> list[str]:
     return [doubt for doubt in found if doubt]
 
 
-def is_refusal(text: str) -> bool:
-    """Whether it opens by declining, or by saying that it does not know."""
-    opening = text.strip()[:OPENING_CHARACTERS]
-    return bool(REFUSAL.search(opening) or CLUELESS.search(opening))
-
-
 def is_cut_off(text: str) -> bool:
     """Whether it stops in the middle of something."""
     return _cut_off(text.strip()) is not None

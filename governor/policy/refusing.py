@@ -3,6 +3,7 @@
 How soon it could, and which of those that can comes first, is `policy.routing`.
 """
 
+import math
 from datetime import datetime
 
 from governor.policy import allowance
@@ -99,7 +100,8 @@ def _never(cloud: CloudFact, request: ModelRequest, rules: RoutingRules, needed_
         return f"context too small: needs about {needed_tokens} tokens, it has {model.context_tokens}"
     if request.max_tokens > model.most_output_tokens:
         return f"its answers end at {model.most_output_tokens} tokens, {request.max_tokens} may be needed"
-    return _too_dear(cloud, request, rules, needed_tokens)
+    usd = model.usd(needed_tokens - request.max_tokens, request.max_tokens)
+    return too_dear(model, usd, spent_usd=cloud.spent_usd, ceiling_usd=rules.ceiling_usd)
 
 
 def private(request: ModelRequest, model: CloudModel | None = None) -> str:
@@ -116,15 +118,19 @@ def _not_its_work(kinds: frozenset[Kind], kind: Kind) -> str:
     return f"is for {' and '.join(sorted(kinds))} only"
 
 
-def _too_dear(cloud: CloudFact, request: ModelRequest, rules: RoutingRules, needed_tokens: int) -> str | None:
-    """The zero-cost gate: what is not free is called only under a ceiling that holds it."""
-    if cloud.model.free:
+def too_dear(model: CloudModel, usd: float | None, *, spent_usd: float, ceiling_usd: float) -> str | None:
+    """The zero-cost gate: what is not free is called only under a ceiling that holds it; why not, None when it may be.
+
+    Args:
+        usd: the most that the call may cost. A price that is no number, or below zero, is as unknown as None.
+        spent_usd: what paid calls, of any tier, cost today. ceiling_usd: what they may cost in a day.
+    """
+    if model.free:
         return None
-    usd = cloud.model.usd(needed_tokens - request.max_tokens, request.max_tokens)
-    if usd is None:
+    if usd is None or not math.isfinite(usd) or usd < 0:
         return "its price is unknown, and what is unknown is not free"
-    if not rules.ceiling_usd:
+    if usd == 0 or spent_usd + usd <= ceiling_usd:  # a ceiling that is no number holds nothing
+        return None
+    if not ceiling_usd:
         return "costs money, and the operator allows none"
-    if cloud.spent_usd + usd > rules.ceiling_usd:
-        return f"would cost up to ${usd:.4f}; ${cloud.spent_usd:.2f} of ${rules.ceiling_usd:.2f} a day are spent"
-    return None
+    return f"would cost up to ${usd:.4f}; ${spent_usd:.2f} of ${ceiling_usd:.2f} a day are spent"

@@ -70,7 +70,7 @@ class ModelRequest(Fact):
     @field_validator("prompt", "system", "inputs", "choices", mode="before")
     @classmethod
     def _can_be_sent(cls, value: Any) -> Any:
-        """Outside text may hold half a pair of surrogates, which cannot be encoded: it becomes `\ufffd`."""
+        """Outside text may hold half a pair of surrogates, which cannot be encoded: it becomes the replacement mark."""
         if isinstance(value, str):
             return _encodable(value)
         if isinstance(value, dict):

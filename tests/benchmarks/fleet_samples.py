@@ -1,7 +1,7 @@
 """The fleet's own samples as questions with a known answer: what its agents ask, item by item, and what is right.
 
 The requests are those of the flows: each flow is called as it is, up to its first question. The truth stands in
-`fleet_labels.yaml`; every item of a sample is a question, whatever `max_items` says.
+`fleet_labels.yaml`; every item of a sample that stands there is a question, whatever `max_items` says.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +14,26 @@ from typing import Any
 
 import yaml
 
+from blocks.checking.amounts import amount
+from blocks.checking.dates import parsed_date
+from blocks.checking.filled import cells
+from blocks.checking.forms import Part
+from blocks.checking.papers import paper
 from blocks.reading.documents import read_documents
 from blocks.reading.feeds import read_feed
-from blocks.reading.mail import read_messages
+from blocks.reading.messages import read_messages
 from deployments.fleet import Entry, read_fleet
 from governor.call_arguments import BY_WORDS
 from governor.policy.requests import ModelRequest
 
 LABELS = Path(__file__).with_name("fleet_labels.yaml")
-READERS = {"triage": read_messages, "extract": read_documents, "digest": read_feed}
+READERS: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
+    "triage": lambda told: list(
+        read_messages(told["source"], columns=told.get("columns"), own=told.get("own", ())).items
+    ),
+    "extract": lambda told: read_documents(told["source"], max_items=ALL_ITEMS),
+    "digest": lambda told: list(read_feed(told["source"]).items),
+}
 # Of each flow's parameters, the one that names what may be chosen.
 CHOICES = {"triage": "labels", "digest": "topics"}
 NOTHING_FITS = "none"
@@ -35,7 +46,8 @@ FIELDS = ("vendor", "number", "date", "total")
 class Question:
     """What an agent asks about one item, and what is right: any of `right`, or each field any of its own.
 
-    `by_rules`: what the flow falls back to when no answer stands, None when it has no rule.
+    `by_rules`: what the flow falls back to when no answer stands, None when it has no rule. `part`: of a document,
+    what the answer's choices stand for.
     """
 
     agent: str
@@ -43,6 +55,7 @@ class Question:
     request: ModelRequest
     right: Any
     by_rules: Any = None
+    part: Part | None = None
 
     def is_right(self, data: Any) -> bool:
         """Whether this is the truth; an answer that could not be read is not."""
@@ -51,11 +64,19 @@ class Question:
         return data in self.right if self.request.choices else self.right_fields(data) == len(FIELDS)
 
     def right_fields(self, data: Any) -> int:
-        """How many fields of a document are right."""
-        from flows.extract import amount, parsed_date
+        """How many fields of a document are right; of choices, the values that they stand for."""
+        filled = data
+        if self.part is not None and set(data) <= {field.name for field in self.part.fields if field.is_open}:
+            filled = self.part.by_rules | self.part.chosen(data)
+        told = _values(self.part, filled)
+        return sum(told[name].strip() in self.right[name] for name in FIELDS)
 
-        read = {"date": lambda text: str(parsed_date(text)), "total": lambda text: str(amount(text))}
-        return sum(read.get(name, str)(data[name].strip()) in self.right[name] for name in FIELDS)
+
+def _values(part: Part | None, values: dict[str, str]) -> dict[str, str]:
+    """Values in the notation of the truth."""
+    if part is not None:
+        return cells(part, values)
+    return {**values, "date": str(parsed_date(values["date"])), "total": str(amount(values["total"]))}
 
 
 def told(question: Question) -> Question:
@@ -81,6 +102,14 @@ class FakeRun:
     def items(self, wanted: int) -> int:
         return wanted
 
+    def tokens(self, wanted: int) -> int:
+        return wanted
+
+    def take(self, items: Sequence[Any]) -> list[Any]:
+        return list(items)
+
+    def saw(self, name: str, digest: str, *, text: str = "") -> None: ...
+
     def ask_all(self, requests: Sequence[ModelRequest]) -> None:
         raise Captured(requests)
 
@@ -99,15 +128,22 @@ def questions() -> list[Question]:
 def of_agent(agent: str) -> Iterator[Question]:
     """Those of one agent; items where nothing fits are left out."""
     entry = entries()[agent]
-    rule = _rule(agent)
-    for item, request in zip(items(agent), _asked(entry), strict=True):
+    known = items(agent)
+    parts = {item.id: paper(item, _parameters(entry).get("own_names", ()))[0] for item in known if _fills_in(agent)}
+    asked = [item for item in known if not parts or parts[item.id].is_open]
+    for item, request in zip(asked, _asked(entry), strict=True):
         if right := truth(agent, item.id):
-            yield Question(agent, item.id, request, right, rule(item.text))
+            part = parts.get(item.id)
+            yield Question(agent, item.id, request, right, part and part.by_rules, part)
+
+
+def _fills_in(agent: str) -> bool:
+    return agent.startswith("extract/")
 
 
 def items(agent: str) -> list[Any]:
     """What its source holds, all of it."""
-    return READERS[agent.partition("/")[0]](_parameters(entries()[agent])["source"], max_items=ALL_ITEMS)
+    return READERS[agent.partition("/")[0]](_parameters(entries()[agent]))
 
 
 @lru_cache(maxsize=1)
@@ -129,12 +165,6 @@ def truth(agent: str, item: str) -> Any:
         row = written.get(item, {})
         return {name: value if isinstance(value, list) else [value] for name, value in row.items()}
     return frozenset(phrase[label] for label, ids in written.items() if label != NOTHING_FITS and item in ids)
-
-
-def _rule(agent: str) -> Callable[[str], Any]:
-    from flows.extract import by_rules
-
-    return by_rules if agent.startswith("extract/") else lambda _text: None
 
 
 def _parameters(entry: Entry) -> dict[str, Any]:

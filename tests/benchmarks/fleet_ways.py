@@ -15,8 +15,8 @@ from sqlalchemy import delete, select
 
 from governor import asking, learning
 from governor.answers import judged
+from governor.batch import Mandate
 from governor.policy.facts import Kind, ModelSpec
-from governor.policy.refusing import RoutingRules
 from governor.policy.requests import ModelRequest, Quality
 from governor.serving import call_seconds
 from governor.state.models import Decision, Ticket
@@ -114,12 +114,10 @@ def one_round(said: Said, tiers: dict[str, ModelSpec], questions: Sequence[Quest
 
 
 def _one_batch(tiers: dict[str, ModelSpec], agent: str, batch: Sequence[Question], plan: Plan) -> Iterator[Score]:
+    due_at = datetime.now(UTC) + BEFORE_DUE if "due" in entries()[agent].parameters["parameters"] else None
     asked = asking.ask_all(
         [_wished(question.request, plan) for question in batch],
-        agent=agent,
-        patience_seconds=PATIENCE_SECONDS,
-        due_at=datetime.now(UTC) + BEFORE_DUE if "due" in entries()[agent].parameters["parameters"] else None,
-        rules=RoutingRules(),
+        Mandate(agent, PATIENCE_SECONDS, due_at=due_at),
     )
     with reading() as session:
         rows = session.scalars(select(Decision).where(Decision.request_id.in_(asked.ids))).all()

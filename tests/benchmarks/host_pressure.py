@@ -197,12 +197,13 @@ def _watch(way: Way, cast: Agents, over: Callable[[], bool], seconds: float) -> 
 def _next_agent() -> dict[str, Any]:
     """One that comes now, by the way that every agent goes."""
     from governor.asking import ask_all
+    from governor.batch import Mandate
     from governor.policy.facts import Kind
     from governor.policy.requests import ModelRequest
 
     began_s = time.monotonic()
     request = ModelRequest(kind=Kind.WRITE, prompt=PROMPT, max_tokens=48)
-    asked = ask_all([request], agent="next", patience_seconds=SETTLED_SECONDS)
+    asked = ask_all([request], Mandate("next", SETTLED_SECONDS))
     answer = asked.answers[0]
     return {"verified": answer.verified, "words": answer.text[:120], "seconds": rounded(time.monotonic() - began_s)}
 

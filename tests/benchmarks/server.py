@@ -78,7 +78,7 @@ def real_server(folder: Home | None = None) -> Iterator[RealServer]:
         NotReady: it did not start. RuntimeError: it could not be stopped.
     """
     with temporary_home() if folder is None else nullcontext(folder) as where:
-        port = _free_port()
+        port = free_port()
         say("starting a Prefect server")
         ensure_server(where, port, say=say)
         try:
@@ -92,7 +92,8 @@ def real_server(folder: Home | None = None) -> Iterator[RealServer]:
                 raise RuntimeError(f"the Prefect server in {where.root} could not be stopped")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -113,6 +113,13 @@ class Stage:
         """How many slots the server counts as taken."""
         return self.client.read_global_concurrency_limit_by_name(self.line).active_slots
 
+    def leases_of(self, actor: Actor) -> list[str]:
+        """The leases that the server keeps for an actor's ticket."""
+        with reading() as session:
+            uuid = session.get_one(Ticket, actor.ticket_id).uuid
+        with PrefectLimit(self.line) as limit:
+            return [lease_id for lease_id, holder in limit.leases() if holder == uuid]
+
     def open_tickets(self) -> list[str]:
         """Who is still in line or at the desk by our rows."""
         mine = select(Ticket).where(Ticket.line == self.line, Ticket.state.in_(LIVE))

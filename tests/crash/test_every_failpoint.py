@@ -9,11 +9,13 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import governor
+from governor import pauses
 from governor.giving_back import AGAIN_SECONDS
 from governor.policy.turns import CLAIM_SECONDS, GRACE_SECONDS
 from tests.crash.actor import LEASE_ENDS_SECONDS, SOON_SECONDS, START_SECONDS, Actor, until
@@ -68,6 +70,23 @@ def asker_who_was_answered(stage: Stage, point: str) -> None:
     heir = stage.line_up("next")
     stage.give_back(lease_id)
     heir.sits(since=victim.dies())
+
+
+def asker_who_declines(stage: Stage, point: str) -> None:
+    """The line is paused before the answer is a seat; who gives it back dies, and is followed when the line opens.
+
+    Once its row says `releasing` its own request may be under way, so the next release waits for 0.5 s.
+    """
+    victim = stage.enter("victim", stays_at="grant.begin", dies_at=point)
+    victim.hear("at", START_SECONDS)
+    heir = stage.line_up("next")
+    now = datetime.now(UTC)
+    pauses.pause([stage.line], by="governor", reason="a game", until=now + timedelta(minutes=5), now=now)
+    stage.arm(victim.part.token)
+    victim.tell("go on")
+    died_s = victim.dies()
+    pauses.resume([stage.line], by="governor", now=datetime.now(UTC))
+    heir.sits(AGAIN_SECONDS + SOON_SECONDS, since=died_s)
 
 
 def holder_at_its_card(stage: Stage, point: str) -> None:
@@ -224,6 +243,7 @@ SCENES: dict[str, Scene] = {
     "asking.answered": asker_who_was_answered,
     "grant": asker_who_was_answered,
     "withdraw": asker,
+    "decline": asker_who_declines,
     "start_budget": holder_at_its_card,
     "renewal": holder_who_rises,
     "hand_over": holder_who_rises,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governor.settings import Home
-from tests.integration.conftest import BIN, ROUND_SECONDS, FirstRound, bare_environment
+from tests.integration.conftest import BIN, ONE_OF_EACH, ROUND_SECONDS, FirstRound, bare_environment
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -54,8 +54,8 @@ def test_an_unknown_kind_names_the_kinds(fleet_server: Home):
 def test_one_round_of_the_fleet_writes_its_outputs_and_leaves_nothing_behind(first_round: FirstRound):
     code, said = first_round.ends()
     assert code == 0, said
-    assert re.search(r"10 written, 0 could-not, 0 skipped, 0 failed", said), said
-    assert len(list((first_round.home / "out").rglob("*.md"))) == 10
+    assert re.search(rf"{len(ONE_OF_EACH)} written, 0 could-not, 0 skipped, 0 failed", said), said
+    assert len(list((first_round.home / "out").glob("*/*.provenance.json"))) == len(ONE_OF_EACH)
     assert not still_running(first_round.home)
 
 

@@ -18,6 +18,7 @@ from governor import pauses
 from governor.actions import pause_line
 from governor.answers import Answer
 from governor.asking import ask_all
+from governor.batch import Mandate
 from governor.errors import LeftLine
 from governor.policy.facts import Kind, Rung
 from governor.policy.ladder import Cooldown, Standing
@@ -110,7 +111,7 @@ def _quick_marks(way: Way) -> tuple[Mark, ...]:
 
 def _asked(agent: str, *, patience_seconds: float = 60.0, quality: Quality | None = None) -> Answer:
     request = ModelRequest(kind=Kind.WRITE, prompt="Say something about a desk.", quality=quality, max_tokens=16)
-    return ask_all([request], agent=agent, patience_seconds=patience_seconds).answers[0]
+    return ask_all([request], Mandate(agent, patience_seconds)).answers[0]
 
 
 def _resident(line: str) -> list[Resident]:

@@ -25,11 +25,12 @@ import json, logging, sys
 logging.getLogger("hotdesk").setLevel(logging.INFO)
 logging.getLogger("hotdesk").addHandler(logging.StreamHandler(sys.stderr))
 from governor.asking import ask_all
+from governor.batch import Mandate
 from governor.errors import HotdeskError
 from governor.policy.requests import ModelRequest
 request = ModelRequest(kind="write", quality="quick", prompt="Tell a long story of a lighthouse.", max_tokens=100)
 try:
-    asked = ask_all([request], agent="digest/story", patience_seconds=float(sys.argv[1]))
+    asked = ask_all([request], Mandate("digest/story", float(sys.argv[1])))
     print(json.dumps({"verified": asked.answers[0].verified, "tokens": asked.answers[0].tokens_out}))
 except HotdeskError as error:
     print(json.dumps({"error": type(error).__name__, "said": error.happened}))

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from governor import ledger
 from governor.errors import TierShut
 from governor.ledger import Reservation, Wish
-from governor.policy.allowance import LENGTHS, ON_ITS_WAY, Left, refusal, share_left, shut, span_end, span_start
+from governor.policy.allowance import LENGTHS, ON_ITS_WAY, Left, share_left, shut, span_end, span_start
 from governor.policy.requests import Allowance, CloudModel, Span
 from governor.settings import prepare_home
 
@@ -147,8 +147,8 @@ lefts = st.lists(
 @given(lefts, st.integers(0, 15))
 def test_what_is_granted_to_anybody_is_granted_to_who_has_a_due_time(found: list[Left], tokens: int):
     now = BEGIN
-    if refusal(found, tokens=tokens, due=False, now=now) is None:
-        assert refusal(found, tokens=tokens, due=True, now=now) is None
+    if shut(found, tokens=tokens, due=False, now=now) is None:
+        assert shut(found, tokens=tokens, due=True, now=now) is None
 
 
 @given(lefts, st.integers(0, 15), st.booleans())

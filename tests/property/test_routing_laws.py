@@ -114,7 +114,7 @@ def test_no_route_leads_where_words_allowance_or_money_forbid(request: ModelRequ
         assert cloud.model.trains == "no" or request.allowed is Privacy.PUBLIC
         assert cloud.closed_until is None or cloud.closed_until <= facts.now
         due = request.due_at is not None
-        assert allowance.refusal(cloud.left, tokens=needed_tokens(request), due=due, now=facts.now) is None
+        assert allowance.shut(cloud.left, tokens=needed_tokens(request), due=due, now=facts.now) is None
         if not cloud.model.free:
             usd = cloud.model.usd(needed_tokens(request) - request.max_tokens, request.max_tokens)
             assert usd is not None and cloud.spent_usd + usd <= facts.rules.ceiling_usd

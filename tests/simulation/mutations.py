@@ -181,6 +181,13 @@ MUTATIONS = (
         schedules(),
     ),
     Mutation(
+        "an answer that comes too late stands in the row before its lease is released",
+        "governor/turn.py",
+        "                self._settle(insist(self.effects, lambda: self._decline(index, lease_id, asked_at)))\n",
+        "                self.limit.release(lease_id)\n                self.line.withdraw(mine.id, index, clock_s=0.0)\n",
+        schedules(52_900, 100),
+    ),
+    Mutation(
         "a pause withdraws what is on offer",
         "governor/pauses.py",
         'for slot in read_slots(db, line.name) if slot.state == "offered"]',

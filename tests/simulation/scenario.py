@@ -17,11 +17,13 @@ from governor.giving_back import reclaim, settle
 from governor.line import Errand, Line
 from governor.pause_rows import PAUSE
 from governor.policy.ordering import Order, OrderRules
+from governor.policy.turns import RELEASING_SECONDS
 from governor.rows import OVER, SETTING, SLOT, TICKET, order_key
 from governor.state.models import Base
 from governor.state.sessions import Store, engine_for
 from governor.ticket import Grant
 from governor.turn import Turn
+from tests.simulation.batches import Batches
 from tests.simulation.pausing import Pausing
 from tests.simulation.server import Server, VirtualLimit
 from tests.simulation.world import Cancelled, Faults, Process, Violation, VirtualEffects, World
@@ -171,6 +173,7 @@ class Schedule:
         self.effects = VirtualEffects(self.world)
         self.line = Line("gpu", self.store, self.world.judge, lambda: self.world.me().identity)
         self.pausing = Pausing(self.world, self.line, self.limit, _driver, jumps=bool(self.plan.jumps), seed=seed)
+        self.batches = Batches(self.line, seed=seed)
         self.engine = Engine(self.world)
         self.turns: dict[Process, Turn] = {}
         self.claims: dict[int, tuple[Any, ...]] = {}
@@ -250,9 +253,11 @@ class Schedule:
         patience = dice.choice((0.5, 5.0, LONG_PATIENCE_SECONDS, LONG_PATIENCE_SECONDS, LONG_PATIENCE_SECONDS))
         due = self.world.now() if dice.random() < 0.3 else None
         errand = Errand("gpu", process.name, dice.choice(MODELS), patience, due, work_seconds=dice.uniform(0, 2))
-        turn = Turn(self.line, self.limit, self.effects, errand, slots=self.plan.slots, budget_seconds=20.0)
+        calls = self.batches.calls()
         try:
-            self._sit(process, turn)
+            while calls:
+                turn = Turn(self.line, self.limit, self.effects, errand, slots=self.plan.slots, budget_seconds=20.0)
+                calls = self._sit(process, turn, calls)
             process.fate = "served"
         except LeftLine as error:
             process.fate = "skipped"
@@ -266,7 +271,8 @@ class Schedule:
         except Lost:
             process.fate = "seat lost"
 
-    def _sit(self, process: Process, turn: Turn) -> None:
+    def _sit(self, process: Process, turn: Turn, calls: int) -> int:
+        """Sit once, for one call at least; how many calls are left when the seat is given up."""
         dice = self.world.random
         try:
             turn.take()
@@ -276,6 +282,11 @@ class Schedule:
             self._quiet(process)
             overstays = self.plan.overstay and dice.random() < 0.3
             self._call(process, turn, dice.choice((60.0, 25.0)) if overstays else dice.expovariate(1 / 0.4))
+            for left in range(calls - 1, 0, -1):
+                if self.batches.gives_up(turn):
+                    return left
+                self._call(process, turn, self.batches.call_seconds(), first=False)
+            return 0
         finally:
             self.turns.pop(process, None)
             turn.rise()
@@ -295,12 +306,13 @@ class Schedule:
                 self.engine.calls.clear()
             self.world.sleep(0.05)
 
-    def _call(self, process: Process, turn: Turn, seconds: float) -> None:
+    def _call(self, process: Process, turn: Turn, seconds: float, *, first: bool = True) -> None:
         world, grant = self.world, turn.grant
         if grant is None or not turn.is_current():
             raise Lost
         self._one_call_under_a_current_fence(process)
-        self._lease_lives(process, grant)
+        if first:
+            self._lease_lives(process, grant)
         if self.plan.by_hand and self.plan.slots == 1 and world.random.random() < 0.5:
             self._release_by_hand()
         call = Call(process, grant.fence, grant.index, world.clock_s + seconds)
@@ -329,8 +341,10 @@ class Schedule:
 
     def _served_in_order(self) -> None:
         """Whoever is claimed for a slot passes nobody that waits, awake and alive, but as the policy allows."""
+        # An heir whose lease is gone asks again at the seat that it was granted: that chooses nobody.
         claims = _driver.execute(
-            'SELECT "index", ticket_id, passed, since_s FROM slots WHERE state IN ("asking", "offered")'
+            'SELECT "index", ticket_id, passed, since_s FROM slots'
+            ' WHERE state = "offered" OR state = "asking" AND granted_at IS NULL'
         ).fetchall()
         for number, ticket_id, passed, since_s in claims:
             if self.claims.get(number) == (ticket_id, since_s):
@@ -413,11 +427,14 @@ class Schedule:
             raise Violation(f"leases are left although nobody died: {list(self.server.leases)}")
 
     def _come_to_rest(self) -> None:
-        """A governor that nothing ever happens to clears up; leases that nobody renews run out."""
+        """A governor that nothing ever happens to clears up; leases that nobody renews run out.
+
+        It looks until after the time that a stopped releaser is given: a pause may be stopped for longer than it runs.
+        """
         self.world.faults.__init__()
         self.server.up = True
 
-        self._govern(rounds=3, pause_seconds=1.0)
+        self._govern(rounds=3, pause_seconds=RELEASING_SECONDS)
         self.world.run(self.world.clock_s + 100.0)
         self.world.run(self.world.clock_s + abs(self.world.wall_shift_s) + 10.0)
 

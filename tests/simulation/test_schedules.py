@@ -24,6 +24,17 @@ def test_one_seed_replays_one_schedule():
     assert len(first.world.log) > 20
 
 
+@pytest.mark.parametrize(
+    ("seed", "what_happens"),
+    [
+        (52_918, "the line is paused while the head asks; it dies giving the late lease back, and so does its reaper"),
+        (70_965, "who pauses the line is stopped over a withdrawn offer, for longer than anybody queues"),
+    ],
+)
+def test_a_schedule_that_once_broke_an_invariant_holds(seed: int, what_happens: str):
+    Schedule(seed).play()
+
+
 def test_schedules_differ_and_hold_every_kind_of_trouble():
     plans = [Schedule(seed) for seed in range(200)]
     for plan in plans:
@@ -34,6 +45,11 @@ def test_schedules_differ_and_hold_every_kind_of_trouble():
     for name in ("restarts", "jumps", "strangers", "overstay", "by_hand", "governed", "remote"):
         assert any(getattr(plan.plan, name) for plan in plans), name
     assert any(plan.pausing.plans for plan in plans)
+    assert any(plan.batches.most > 1 for plan in plans)
+
+
+def test_batches_give_the_desk_up_in_some_schedules():
+    assert any(Schedule(seed).play().batches.given_up for seed in range(40))
 
 
 @pytest.fixture(scope="module")

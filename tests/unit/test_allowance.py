@@ -10,7 +10,6 @@ from governor.policy.allowance import (
     Left,
     counted_from,
     left_of,
-    refusal,
     share_left,
     shut,
     span_end,
@@ -157,7 +156,8 @@ SPENT_DAY = {"used": 1000, "amount": 1000, "span": Span.DAY, "until": at("2026-1
     ],
 )
 def test_a_refusal_says_what_is_spent_and_until_when(lefts: list[Left], tokens: int, due: bool, why: str | None):
-    assert refusal(lefts, tokens=tokens, due=due, now=NOON) == why
+    found = shut(lefts, tokens=tokens, due=due, now=NOON)
+    assert (found and found.why) == why
 
 
 def test_of_several_refusals_the_one_is_told_that_lasts_longest():

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from governor import asking, decisions, inference
 from governor.accounts import CloudAccount
 from governor.answers import Answer, judged
+from governor.batch import Mandate
 from governor.errors import HotdeskError, LeftLine, ModelFailed, NoRoute, NotReady, Private, SeatLost, TierShut
 from governor.policy.refusing import CloudFact
 from governor.policy.requests import ModelRequest
@@ -59,7 +60,7 @@ def ask(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
         if cloud is not None:
             monkeypatch.setattr(asking.serving.cloud, "ask_cloud", lambda request, _account, *, terms: cloud(request))
         accounts = tuple(CloudAccount(fact.model) for fact in facts.clouds)
-        return asking.ask_all(requests, agent="a/b", patience_seconds=20, accounts=accounts).answers
+        return asking.ask_all(requests, Mandate("a/b", 20), accounts=accounts).answers
 
     return ask_all
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from governor import asking
 from governor import desk as desk_module
 from governor.answers import Asked
-from governor.batch import Batch
+from governor.batch import Batch, Mandate
 from governor.desk import Seat
 from governor.engines.protocol import Loaded
 from governor.errors import BadInput, LeftLine, ModelFailed, NotReady
@@ -92,7 +92,7 @@ def engine(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
 
 
 def along(*candidates: Candidate, requests: tuple[ModelRequest, ...] = (QUESTION,), patience_seconds: float = 30.0):
-    batch = Batch(requests, Asker("triage/inbox"), None, None, time.monotonic() + patience_seconds)
+    batch = Batch(requests, Asker("triage/inbox"), Mandate("triage/inbox"), time.monotonic() + patience_seconds)
     batch.route = Route(candidates=candidates)
     return batch, asking._along(batch, KNOWN)
 
@@ -174,7 +174,7 @@ def test_patience_that_ends_on_the_way_up_keeps_what_there_is(engine: FakeEngine
         raise LeftLine("patience ran out.", remedy="None.")
 
     with seats(engine, (TINY, (says("perhaps"),))):
-        batch = Batch((QUESTION,), Asker("triage/inbox"), None, None, time.monotonic() + 30)
+        batch = Batch((QUESTION,), Asker("triage/inbox"), Mandate("triage/inbox"), time.monotonic() + 30)
         batch.route = Route(candidates=(TINY,))
         asking._along(batch, KNOWN)
         batch.route = Route(candidates=(HEAVY,))
@@ -229,7 +229,7 @@ def test_a_batch_goes_where_its_most_private_request_may_go_and_when_its_first_o
 def test_more_than_its_cap_is_not_asked_at_all(hotdesk_home: Home):
     request = ModelRequest.model_validate({"kind": "write", "prompt": "word " * 500, "max_input_tokens": 100})
     with pytest.raises(BadInput, match="its cap is 100"):
-        asking.ask_all([request], agent="a/b", patience_seconds=1)
+        asking.ask_all([request], Mandate("a/b", 1))
 
 
 def test_a_decision_says_all_that_was_weighed(engine: FakeEngine):

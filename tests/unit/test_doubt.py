@@ -3,7 +3,7 @@
 import pytest
 
 from governor.policy.arithmetic import wrong_equations
-from governor.policy.doubt import agreement, doubts, is_cut_off, is_refusal
+from governor.policy.doubt import agreement, doubts, is_cut_off
 
 SOUND = [
     "The ferry runs again from Monday.",
@@ -74,8 +74,7 @@ def test_answers_agree_by_what_they_come_to(texts: list[str], agree: bool):
     assert agreement(texts) is agree
 
 
-def test_refusals_and_cuts_are_told_apart():
-    assert is_refusal("I cannot help with that.") and not is_refusal("The bridge is closed.")
+def test_a_cut_is_told_from_an_end():
     assert is_cut_off("It closes because") and not is_cut_off("It closes in May.")
 
 

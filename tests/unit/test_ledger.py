@@ -159,7 +159,7 @@ def test_a_tier_that_another_process_closed_is_not_called():
 @pytest.mark.parametrize(
     ("usd", "ceiling", "why"),
     [
-        (0.01, 0.0, "would cost up to $0.0100; $0.00 of $0.00 a day are spent"),
+        (0.01, 0.0, "costs money, and the operator allows none"),
         (0.01, 0.005, "would cost up to $0.0100; $0.00 of $0.01 a day are spent"),
         (None, 1000.0, "its price is unknown, and what is unknown is not free"),
         (math.nan, 1000.0, "its price is unknown, and what is unknown is not free"),

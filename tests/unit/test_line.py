@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from governor import succession
+from governor.leasing import decline
 from governor.line import Errand, Grant, Line, Place
 from governor.policy.ordering import Order, OrderRules
 from governor.policy.turns import OFFER_SECONDS, Act
@@ -106,6 +107,18 @@ def test_a_refusal_keeps_the_place_in_line(desk: Clock):
     desk.line.begin_asking(first.id, 0, **desk.times)
     desk.line.withdraw(first.id, 0, clock_s=desk.s)
     assert (desk.see(first).place, desk.see(second).place) == (1, 2)
+
+
+def test_a_lease_that_came_too_late_is_in_the_row_before_it_is_released(desk: Clock):
+    first, second = desk.take(), desk.take()
+    asked_at = desk.times["now"]
+    desk.line.begin_asking(first.id, 0, **desk.times)
+    passed = decline(desk.line, first.id, 0, lease_id="late", asked_at=asked_at, clock_s=desk.s)
+    assert passed.release == succession.Release(0, 0, "late", None, False, asked_at)
+    assert (slot().state, slot().lease_id, slot().ticket_id) == ("releasing", "late", None)
+    assert (desk.see(first).place, desk.see(second).place) == (1, 2)
+    assert decline(desk.line, first.id, 0, lease_id="late", asked_at=asked_at, clock_s=desk.s) == succession.Passed()
+    assert desk.release(passed) == [first.id, second.id]
 
 
 def test_fences_grow_by_one_at_every_grant(desk: Clock):

@@ -191,6 +191,20 @@ def test_an_answer_that_comes_after_the_pause_is_given_back_and_the_place_kept(r
     assert room.see(behind).place == 1
 
 
+def test_whoever_dies_over_an_answer_that_came_too_late_is_followed_under_the_next_fence(room: Room):
+    turn = room.turn(patience_seconds=LONG)
+    room.limit.when_asked = lambda: room.pause(by=GOVERNOR, seconds=600)
+    with at("release.begin", Killed()), pytest.raises(Killed):
+        turn.wait()
+    own(Slot, ("gpu", 0), DEAD)
+    passed = succession.reap(room.line, 0, **room.times)
+    assert passed.release is not None and passed.release.again
+    assert (passed.release.lease_id, passed.release.fence) == ("l", 1)
+    room.release(passed)
+    assert turn.place is not None
+    assert (ticket(turn.place).state, slot().state) == ("waiting", "free")
+
+
 def test_the_slot_of_the_dead_is_still_cleared_and_offered_to_nobody(room: Room):
     holder, heir = room.take(), room.take()
     grant = room.sit(holder)

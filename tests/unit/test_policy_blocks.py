@@ -10,17 +10,20 @@ import pytest
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks import router
+from blocks import router, run
+from blocks.agent import agent
 from blocks.cloud_tier import CloudTier
 from blocks.document import load_or_default
+from blocks.parameters import AgentParameters
 from blocks.policy import GovernorPolicy, current_rules
 from blocks.router import ModelRouter, current_router
 from deployments.bootstrap import block_types
 from governor.accounts import CloudAccount
-from governor.answers import Asked
+from governor.answers import Asked, no_answer
+from governor.batch import Mandate
 from governor.policy.facts import Kind
 from governor.policy.refusing import RoutingRules
-from governor.policy.requests import ModelRequest, Privacy, Quality
+from governor.policy.requests import Candidate, ModelRequest, Privacy, Quality
 from governor.policy.rules import Rules
 from governor.settings import Home
 from governor.standing import keep_rules
@@ -129,10 +132,11 @@ class Asking:
 
     def __init__(self) -> None:
         self.requests: Sequence[ModelRequest] = ()
+        self.mandate = Mandate("")
         self.how: dict[str, Any] = {}
 
-    def __call__(self, requests: Sequence[ModelRequest], **how: Any) -> Asked:
-        self.requests, self.how = requests, how
+    def __call__(self, requests: Sequence[ModelRequest], mandate: Mandate, **how: Any) -> Asked:
+        self.requests, self.mandate, self.how = requests, mandate, how
         return Asked()
 
 
@@ -167,19 +171,37 @@ def request(**said: Any) -> ModelRequest:
 
 def test_the_due_time_of_the_run_reaches_the_requests(asked: Asking):
     own = DUE.replace(hour=6)
-    ModelRouter(patience_seconds=77).ask_all([request(), request(due_at=own)], agent="digest/news", due_at=DUE)
+    ModelRouter(patience_seconds=77).ask_all(
+        [request(), request(due_at=own)], mandate=Mandate("digest/news", due_at=DUE)
+    )
     assert [one.due_at for one in asked.requests] == [DUE, own]
-    assert asked.how["patience_seconds"] == 77
+    assert (asked.mandate.patience_seconds, asked.mandate.due_at) == (77, DUE)
+
+
+def test_what_an_agent_is_told_of_time_reaches_the_desk(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch):
+    told: list[Mandate] = []
+
+    class FakeRouter:
+        """FAKE: keeps the mandate, and has no answer."""
+
+        def ask_all(self, requests: Sequence[ModelRequest], *, mandate: Mandate) -> Asked:
+            told.append(mandate)
+            return Asked([no_answer(Candidate(tier="fake", reason="a fake"), "none") for _ in requests])
+
+    monkeypatch.setattr(run, "current_router", FakeRouter)
+    with agent(AgentParameters(source="x", patience_seconds=70, max_seconds=45)) as one:
+        one.ask_all([request()])
+    assert told == [Mandate("agent/by-hand", 70, bound_seconds=45)]
 
 
 def test_always_quick_wishes_for_the_small_model(asked: Asking):
-    ModelRouter(always_quick=True).ask_all([request(quality=Quality.GOOD)], agent="a", patience_seconds=1)
+    ModelRouter(always_quick=True).ask_all([request(quality=Quality.GOOD)], mandate=Mandate("a", 1))
     assert asked.requests[0].quality is Quality.QUICK
 
 
 def test_the_privacy_of_the_run_fills_what_a_request_does_not_say(asked: Asking, keys: Keys):
     own = request(privacy=Privacy.NO_TRAINING)
-    ModelRouter().ask_all([request(), own], agent="a", privacy=Privacy.PUBLIC)
+    ModelRouter().ask_all([request(), own], mandate=Mandate("a"), privacy=Privacy.PUBLIC)
     assert [one.privacy for one in asked.requests] == [Privacy.PUBLIC, Privacy.NO_TRAINING]
 
 
@@ -187,7 +209,7 @@ def test_the_privacy_of_the_run_fills_what_a_request_does_not_say(asked: Asking,
     ("own", "of_the_run"), [(Privacy.PUBLIC, Privacy.LOCAL_ONLY), (Privacy.LOCAL_ONLY, Privacy.PUBLIC)]
 )
 def test_of_two_words_on_privacy_the_stricter_one_counts(own: Privacy, of_the_run: Privacy, asked: Asking, keys: Keys):
-    ModelRouter().ask_all([request(privacy=own)], agent="a", privacy=of_the_run)
+    ModelRouter().ask_all([request(privacy=own)], mandate=Mandate("a"), privacy=of_the_run)
     assert [one.privacy for one in asked.requests] == [Privacy.LOCAL_ONLY]
     assert keys.read == 0
 
@@ -213,7 +235,7 @@ def test_keys_are_read_only_for_a_batch_that_may_leave_the_machine(
     privacies: list[Privacy | None], of_the_run: Privacy | None, allowed: bool, read: int, asked: Asking, keys: Keys
 ):
     batch = [request(privacy=privacy) for privacy in privacies]
-    ModelRouter(allow_cloud=allowed).ask_all(batch, agent="a", privacy=of_the_run)
+    ModelRouter(allow_cloud=allowed).ask_all(batch, mandate=Mandate("a"), privacy=of_the_run)
     assert keys.read == read
     assert asked.how["accounts"] == (keys.accounts if read else ())
 
@@ -225,7 +247,7 @@ def test_the_defaults_of_the_router_are_the_rules_and_cost_nothing():
 
 def test_what_the_operator_wrote_becomes_the_rules_of_routing(asked: Asking):
     said = {"allow_gpu": False, "allow_cpu": False, "allow_cloud": False, "explores": False, "cloud_price_seconds": 5}
-    ModelRouter.model_validate({**said, "ceiling_usd_per_day": 2}).ask_all([request()], agent="a")
+    ModelRouter.model_validate({**said, "ceiling_usd_per_day": 2}).ask_all([request()], mandate=Mandate("a"))
     assert asked.how["rules"] == RoutingRules.model_validate({**said, "ceiling_usd": 2})
 
 

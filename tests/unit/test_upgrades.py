@@ -43,6 +43,7 @@ def columns(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_folder_of_an_earlier_release_opens_and_its_line_goes_on(release: str, hotdesk_home: Home, tmp_path: Path):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / release / "hotdesk.sql").read_text())
     database()
@@ -66,6 +67,7 @@ def test_the_folder_of_an_earlier_release_opens_and_its_line_goes_on(release: st
 
 
 def test_a_living_process_of_the_release_before_is_not_revoked(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.1.0" / "hotdesk.sql").read_text())
     line = Line("cpu", store(), judge, identify)
@@ -87,6 +89,7 @@ def test_a_living_process_of_the_release_before_is_not_revoked(hotdesk_home: Hom
 
 
 def test_what_was_learned_and_said_about_models_in_0_3_0_still_counts(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.3.0" / "hotdesk.sql").read_text())
     spec = ModelSpec(
@@ -106,6 +109,7 @@ def test_what_was_learned_and_said_about_models_in_0_3_0_still_counts(hotdesk_ho
 
 
 def test_the_ladder_the_rules_and_a_pause_of_0_4_0_stand(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.4.0" / "hotdesk.sql").read_text())
     now = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
@@ -119,6 +123,7 @@ def test_the_ladder_the_rules_and_a_pause_of_0_4_0_stand(hotdesk_home: Home):
 
 
 def test_what_is_spent_closed_and_learned_in_0_5_0_still_counts(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.5.0" / "hotdesk.sql").read_text())
     now = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)
@@ -139,6 +144,7 @@ def test_what_is_spent_closed_and_learned_in_0_5_0_still_counts(hotdesk_home: Ho
 
 
 def test_what_agents_were_answered_and_told_in_0_6_0_is_kept(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.6.0" / "hotdesk.sql").read_text())
     with reading() as session:

@@ -190,6 +190,7 @@ def test_programs_get_every_request_with_its_attempts(hotdesk_home: Home):
 
 def test_rows_of_an_earlier_release_tell_what_they_have(hotdesk_home: Home):
     fixture = Path(__file__).parents[1] / "fixtures" / "state-0.4.0" / "hotdesk.sql"
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript(fixture.read_text())
     said = why("digest/news")

@@ -1,0 +1,37 @@
+"""Text files of a folder by their relative names, for agents that write a sibling beside each."""
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks.reading.markdown_parts import is_dense
+from blocks.reading.places import files_in, locate, read_text, unreadable
+
+# A page of more is a dump; parsing its markdown would take many seconds.
+MOST_BYTES = 512 * 1024
+MOST_FILES = 500
+
+
+class TextFile(BaseModel):
+    """A file. `name`: its path in the folder, with `/`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    text: str
+
+
+def read_texts(source: str, suffixes: frozenset[str]) -> list[TextFile]:
+    """Files with these suffixes and something in them, by path; one too dense to be parsed is left out.
+
+    Raises:
+        BadInput: unreadable, or none.
+    """
+    top = locate(source)
+    found = []
+    for path in files_in(source, suffixes, max_files=MOST_FILES):
+        text = read_text(str(path), max_bytes=MOST_BYTES)
+        name = path.relative_to(top).as_posix() if top.is_dir() else path.name
+        if text.strip() and not is_dense(text):
+            found.append(TextFile(name=name, text=text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")))
+    if not found:
+        raise unreadable(source, f"it holds no {' or '.join(sorted(suffixes))} file with text in it")
+    return found
