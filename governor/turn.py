@@ -8,6 +8,7 @@ import logging
 import os
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from governor import succession
@@ -234,7 +235,7 @@ class Turn:
             if self.grant is None and lease_id is None:
                 insist(self.effects, lambda: self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s()))
             elif self.grant is None:
-                self._settle(insist(self.effects, lambda: self._decline(index, lease_id, asked_at)))
+                self._settle(insist(self.effects, partial(self._decline, index, lease_id, asked_at)))
 
     def _decline(self, index: int, lease_id: str, asked_at: datetime) -> Passed:
         clock_s = self.effects.clock_s()

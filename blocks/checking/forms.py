@@ -13,6 +13,8 @@ from typing import Any
 NOTHING = "none"
 # A list that is longer makes a grammar slow and a choice blind.
 MOST_CANDIDATES = 4
+# From this score on the text says that there is such a value, so that it cannot be missing.
+SURE = 3
 # Of a value the words before it say what it is.
 WORDS_BEFORE = 5
 # Of a document: a contract of thirty pages; a longer line is no line of a paper.
@@ -112,7 +114,8 @@ def field_of(name: str, found: Sequence[Found], *, may_lack: bool = False) -> Fi
     first = {each.said or each.value for each in told if each.score == told[0].score}
     if may_lack and (not told or told[0].score <= 0):
         return Field(name, {NOTHING: "", **values}, frozenset({NOTHING}))
-    return Field(name, {**values, NOTHING: ""} if may_lack else values, frozenset(first))
+    missing = {NOTHING: ""} if may_lack and told[0].score < SURE else {}
+    return Field(name, {**values, **missing}, frozenset(first))
 
 
 def bounded(text: str) -> str:

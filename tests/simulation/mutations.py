@@ -183,8 +183,9 @@ MUTATIONS = (
     Mutation(
         "an answer that comes too late stands in the row before its lease is released",
         "governor/turn.py",
-        "                self._settle(insist(self.effects, lambda: self._decline(index, lease_id, asked_at)))\n",
-        "                self.limit.release(lease_id)\n                self.line.withdraw(mine.id, index, clock_s=0.0)\n",
+        "                self._settle(insist(self.effects, partial(self._decline, index, lease_id, asked_at)))\n",
+        "                self.limit.release(lease_id)\n"
+        "                self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s())\n",
         schedules(52_900, 100),
     ),
     Mutation(
