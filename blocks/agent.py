@@ -124,7 +124,7 @@ def _runs(sort: FlowRunSort, *, state: StateType | None = None, before: datetime
     wanted = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(deployment.id))]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])) if state else None,
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=before) if before else None,
+        expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": before}) if before else None,
     )
     try:
         with _client() as client:

@@ -66,7 +66,8 @@ def remember(agent: str, requests: Sequence[ModelRequest], answers: Sequence[Ans
 def forget(agent: str | None = None) -> None:
     """Everything, of one agent or of all: each is asked again."""
     with transaction() as session:
-        session.execute(delete(Remembered).where(Remembered.agent == agent if agent else True))
+        of_it = delete(Remembered).where(Remembered.agent == agent) if agent else delete(Remembered)
+        session.execute(of_it)
 
 
 def prune(now: datetime) -> None:

@@ -232,10 +232,10 @@ class Turn:
                 seat = {"lease_id": lease_id, "budget_seconds": self._budget_seconds}
                 self.grant = self.line.grant(mine.id, index, **seat, **self._times())
         finally:
-            if self.grant is None and lease_id is None:
-                insist(self.effects, lambda: self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s()))
-            elif self.grant is None:
+            if self.grant is None and lease_id is not None:
                 self._settle(insist(self.effects, partial(self._decline, index, lease_id, asked_at)))
+            elif self.grant is None:
+                insist(self.effects, lambda: self.line.withdraw(mine.id, index, clock_s=self.effects.clock_s()))
 
     def _decline(self, index: int, lease_id: str, asked_at: datetime) -> Passed:
         clock_s = self.effects.clock_s()

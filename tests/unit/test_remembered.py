@@ -1,4 +1,4 @@
-"""What has not changed is not asked again; what never passed is left alone after some tries; nothing is taken on trust."""
+"""What has not changed is not asked again; what never passed is left alone after some tries; rules judge anew."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -42,7 +43,7 @@ def latest() -> AgentRun:
         return session.scalars(select(AgentRun).order_by(AgentRun.id.desc())).first() or AgentRun()
 
 
-def provenance(files: dict[str, str]) -> dict[str, object]:
+def provenance(files: dict[str, str]) -> dict[str, Any]:
     [text] = [text for name, text in files.items() if name.endswith(".provenance.json")]
     return json.loads(text)
 
