@@ -20,23 +20,27 @@ from prefect.client.schemas.filters import (
     FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
+from sqlalchemy import select
 
-from blocks.lateness import Times, missed
+from blocks.lateness import Times, is_late, missed
 from blocks.parameters import AgentParameters
 from blocks.run import CouldNot, Run
 from governor.errors import DoesNotFit, LeftLine, NoRoute, SeatLost, TierShut, TooLate
 from governor.events import log_event
 from governor.processes import identify
 from governor.state.models import AgentRun
-from governor.state.sessions import transaction
+from governor.state.sessions import reading, transaction
 
 __all__ = ["CouldNot", "Run", "agent", "agent_name"]
 
+# States of a run after which nothing of its time is left to do.
+DID_ITS_WORK = ("written", "could_not")
 CAPPED_TAG, SAMPLE_TAG, BY_SCHEDULE_TAG = "capped", "sample", "auto-scheduled"
 
 
@@ -80,33 +84,47 @@ def _begin(tags: set[str], parameters: AgentParameters) -> Run:
             session.query(AgentRun).filter(AgentRun.flow_run_id == str(flow_run_id)).delete()
         session.add(record)
     log_event("agent_started", holder=record.agent, capped=record.capped)
+    return _run_of(record, parameters, by_schedule=BY_SCHEDULE_TAG in tags)
+
+
+def _run_of(record: AgentRun, parameters: AgentParameters, *, by_schedule: bool) -> Run:
     # The runs of a first round are all wanted at once and wait for each other; they are not late.
     expected = None if record.capped else flow_run.scheduled_start_time
-    started_at = record.started_at
-    return Run(
+    run = Run(
         record.agent,
         record.id,
         record.flow_run_id,
         record.capped,
         parameters,
-        expected_at=expected or started_at,
+        expected_at=expected or record.started_at,
         # Patience counts from the expected start.
-        late_seconds=max(0.0, (started_at - expected).total_seconds()) if expected else 0.0,
-        too_late=_too_late(started_at, expected, parameters) if BY_SCHEDULE_TAG in tags else "",
+        late_seconds=max(0.0, (record.started_at - expected).total_seconds()) if expected else 0.0,
     )
-
-
-def _too_late(started_at: datetime, expected: datetime | None, parameters: AgentParameters) -> str:
-    """Why a scheduled run must not do its work any more; the server is asked only where it is late."""
     window = timedelta(minutes=parameters.window_minutes)
-    if expected is None or started_at - expected <= window:
-        return ""
-    times = Times(started_at=started_at, expected_at=expected, latest_at=_latest(started_at))
-    return missed(times, parameters.late, window=window)
+    if expected and by_schedule and is_late(Times(started_at=record.started_at, expected_at=expected), window):
+        done_at = done_since(record.agent, expected, by_another_than=record.id)
+        times = Times(started_at=record.started_at, expected_at=expected, done_at=done_at)
+        run.too_late = missed(times, parameters.late, window=window)
+        run.expected_at = max(expected, _latest(record.started_at) or expected)
+        run.late_seconds = (record.started_at - run.expected_at).total_seconds()
+    return run
+
+
+def done_since(agent_name: str, expected: datetime, *, by_another_than: int) -> datetime | None:
+    """When a whole run of that agent began after `expected` that did its work; None: none did."""
+    done = select(AgentRun.started_at).where(
+        AgentRun.agent == agent_name,
+        AgentRun.started_at >= expected,
+        AgentRun.state.in_(DID_ITS_WORK),
+        AgentRun.capped.is_(False),
+        AgentRun.id != by_another_than,
+    )
+    with reading() as session:
+        return session.scalars(done.order_by(AgentRun.started_at.desc()).limit(1)).first()
 
 
 def _latest(now: datetime) -> datetime | None:
-    """The latest time of this deployment that has come, whatever became of its run."""
+    """The latest scheduled time of this deployment that has come, whatever became of its run."""
     runs = _runs(FlowRunSort.EXPECTED_START_TIME_DESC, before=now)
     return runs[0].expected_start_time if runs else None
 
@@ -125,6 +143,7 @@ def _runs(sort: FlowRunSort, *, state: StateType | None = None, before: datetime
         deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(deployment.id))]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])) if state else None,
         expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": before}) if before else None,
+        tags=FlowRunFilterTags(all_=[BY_SCHEDULE_TAG]) if before else None,
     )
     try:
         with _client() as client:

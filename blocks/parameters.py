@@ -22,7 +22,7 @@ class AgentParameters(BaseModel):
     max_tokens: int = Field(default=96, ge=8, le=2048, description="Longest answer per call.")
     patience_seconds: float = Field(default=1800, gt=0, le=86_400, description="Longest wait in line, then it skips.")
     due: str | None = Field(default=None, description="Local time by which the output is wanted, such as 07:00.")
-    timezone: str = Field(default="UTC", description="Time zone of `due`.")
+    timezone: str = Field(default="UTC", description="Time zone of `due` and of the day that names outputs.")
     privacy: Privacy = Field(
         default=Privacy.LOCAL_ONLY,
         description="Where the words may go: nowhere else, to clouds that do not train on them, or to any.",
@@ -43,8 +43,8 @@ class AgentParameters(BaseModel):
     @field_validator("due")
     @classmethod
     def _is_a_time(cls, value: str | None) -> str | None:
-        if value is not None:
-            time.fromisoformat(value)
+        if value is not None and time.fromisoformat(value).tzinfo is not None:
+            raise ValueError(f"{value!r} has a zone; write the local time alone, and its zone under `timezone`")
         return value
 
     @field_validator("timezone")

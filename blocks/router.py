@@ -13,8 +13,10 @@ from blocks.document import load_or_default
 from governor.answers import Asked
 from governor.asking import PATIENCE_SECONDS, ask_all
 from governor.batch import Mandate
+from governor.policy.adequacy import does
 from governor.policy.refusing import RoutingRules
 from governor.policy.requests import ModelRequest, Privacy, Quality, stricter
+from governor.profile import current_profile
 
 RULES = RoutingRules()
 # An hour: longer than any agent's patience is by default.
@@ -98,6 +100,15 @@ class ModelRouter(Block):
             # One private request keeps all of its batch here: then not even the keys are read.
             accounts=current_accounts() if self.allow_cloud and _may_leave(batch) else (),
         )
+
+    def largest_billion(self, request: ModelRequest) -> float:
+        """Size of the largest model that could do this request, as the operator and its privacy allow."""
+        clouds = current_accounts() if self.allow_cloud and _may_leave([request]) else ()
+        models = [account.model for account in clouds if account.model.may_see(request.allowed)]
+        sizes = [model.parameters_billion for model in models if does(model.kinds, request.kind)]
+        lines = {"gpu": self.allow_gpu and not self.always_quick, "cpu": self.allow_cpu}
+        here = [spec for spec in current_profile().tiers.values() if lines.get(spec.line, True)]
+        return max([*sizes, *(spec.parameters_billion for spec in here if does(spec.kinds, request.kind))], default=0.0)
 
     def _asked_for(self, request: ModelRequest, due_at: datetime | None, privacy: Privacy | None) -> ModelRequest:
         """The request with the run's due time unless it has its own, the stricter privacy, the operator's wish."""

@@ -14,12 +14,13 @@ from prefect.states import Completed
 
 from blocks.parameters import AgentParameters
 from blocks.reading.found import ItemT
-from blocks.router import current_router
-from blocks.untrusted import as_data
+from blocks.router import ModelRouter, current_router
+from blocks.untrusted import plain_line, seen
 from blocks.why_line import line_of_run
-from blocks.writing.markdown import cell
+from blocks.writing.markdown import cell, escaped
 from blocks.writing.outputs import (
     Provenance,
+    drop_outputs,
     folder_of,
     page_text,
     read_provenance,
@@ -42,6 +43,8 @@ LINK = re.compile(r"https?://[^\s<>\"')\]]+", re.IGNORECASE)
 # A run that started later than its whole patience still gets one look at the line.
 LEAST_PATIENCE_SECONDS = 5.0
 ALARM = "Alarm"
+# Behind the day in the name of a page that says why there is none.
+COULD_NOT = ".could-not"
 
 
 class CouldNot(Exception):
@@ -66,6 +69,7 @@ class Run:
     too_late: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     links: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     calls: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     model_calls: int = 0
     rule_calls: int = 0
@@ -112,14 +116,17 @@ class Run:
         Raises:
             TooLate: the run started past its window and must not do its work.
         """
+        self._in_time()
+        self.inputs[name] = digest
+        self.links |= set(LINK.findall(text))
+
+    def _in_time(self) -> None:
         if self.too_late:
             raise TooLate(
                 f"This run of {self.agent} is too late: {self.too_late}.",
                 means="It did nothing.",
                 remedy="Its next run does the work; `late` and `window_minutes` in its parameters decide about this.",
             )
-        self.inputs[name] = digest
-        self.links |= set(LINK.findall(text))
 
     def ask_all(self, requests: Sequence[ModelRequest]) -> list[Answer]:
         """Ask for a batch of one kind of work; answers that failed their checks are `verified=False`.
@@ -127,19 +134,22 @@ class Run:
         What a request does not say itself (privacy, quality, due time) the run's parameters say; where both speak
         of privacy, the stricter one counts. What was answered at an earlier run is not asked again.
         """
+        self._in_time()
         filled = [self._filled(request) for request in requests]
-        answers = remembered.recall(self.agent, filled)
+        self.asked |= {remembered.digest_of(request) for request in filled}
+        router, now = current_router(), datetime.now(UTC)
+        answers = remembered.recall(self.agent, filled, now=now, largest=router.largest_billion)
         self.remembered_calls += sum(answer is not None for answer in answers)
         open_ones = [index for index, answer in enumerate(answers) if answer is None]
         if open_ones:
-            asked = self._ask([filled[index] for index in open_ones])
+            asked = self._ask(router, [filled[index] for index in open_ones])
             for index, answer in zip(open_ones, asked, strict=True):
                 answers[index] = answer
         done = [answer for answer in answers if answer is not None]
         self._count(done)
         return done
 
-    def _ask(self, requests: list[ModelRequest]) -> list[Answer]:
+    def _ask(self, router: ModelRouter, requests: list[ModelRequest]) -> list[Answer]:
         mandate = Mandate(
             self.agent,
             patience_seconds=max(LEAST_PATIENCE_SECONDS, self.parameters.patience_seconds - self.late_seconds),
@@ -147,7 +157,7 @@ class Run:
             due_at=self.due_at,
             bound_seconds=self.parameters.max_seconds,
         )
-        asked = current_router().ask_all(requests, mandate=mandate)
+        asked = router.ask_all(requests, mandate=mandate)
         remembered.remember(self.agent, requests, asked.answers, now=datetime.now(UTC))
         with transaction() as session:
             record = session.get_one(AgentRun, self.record_id)
@@ -185,21 +195,23 @@ class Run:
             alarm: what somebody should look at now; the run then ends as `Completed(name="Alarm")` with it, which a
                 notification can wait for.
         """
-        path = self._output(title, markdown, files or {})
+        self._in_time()
+        path = self._output(title, markdown, files or {}, day=self.day)
+        drop_outputs(self.folder, f"{self.day}{COULD_NOT}")
         self._end("written", f"ALARM: {alarm}" if alarm else path.name, output_path=str(path))
         message = f"{alarm}; wrote {path}" if alarm else f"wrote {path}"
         self.state = Completed(name=ALARM, message=message) if alarm else Completed(message=message)
         return path
 
-    def _output(self, title: str, markdown: str, files: Mapping[str, str | bytes]) -> Path:
+    def _output(self, title: str, markdown: str, files: Mapping[str, str | bytes], *, day: str) -> Path:
         """The files, the provenance and the artifact, with a line on which model did what, and why."""
         folder, now = self.folder, datetime.now(UTC)
-        provenance = self._provenance(read_provenance(folder, self.day), now)
-        shown = tame(markdown, links=self.links)
-        page = page_text(as_data(title, 200), shown, capped=self.capped, why=cell(provenance.why))
-        named = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
-        write_outputs(folder, self.day, {**named, f"{self.day}.md": page.encode()}, provenance)
-        path = folder / f"{self.day}.md"
+        provenance = self._provenance(read_provenance(folder, day), now)
+        text = page_text(escaped(plain_line(title)), markdown, capped=self.capped, why=cell(provenance.why))
+        page = tame(text, links=self.links)
+        named = {name: seen(data).encode() if isinstance(data, str) else data for name, data in files.items()}
+        write_outputs(folder, day, {**named, f"{day}.md": page.encode()}, provenance)
+        path = folder / f"{day}.md"
         if flow_run.id:
             create_markdown_artifact(key=slug(self.agent), markdown=page, description=f"{self.agent}: {path.name}")
         return path
@@ -216,6 +228,7 @@ class Run:
             capped=self.capped,
             inputs=self.inputs,
             parameters=sha256(self.parameters.model_dump_json()),
+            requests=sha256("".join(sorted(self.asked))) if self.asked else "",
             calls=[
                 {"tier": tier, "model": model, "calls": count, "verified": passed}
                 for (tier, model), (count, passed) in sorted(self.calls.items())
@@ -224,8 +237,11 @@ class Run:
         )
 
     def could_not(self, error: CouldNot) -> None:
-        """End as CouldNot, with the facts that were gathered in the output."""
-        path = self._output("Could not", f"{as_data(str(error), 400)}\n\n{error.facts}", {}) if error.facts else None
+        """End as CouldNot, with the facts that were gathered in a page of its own: an earlier one of the day stands."""
+        path = None
+        if error.facts:
+            said = f"{escaped(plain_line(str(error), 400))}\n\n{error.facts}"
+            path = self._output("Could not", said, {}, day=f"{self.day}{COULD_NOT}")
         self._end("could_not", str(error), output_path=str(path) if path else None)
         self.state = Completed(name="CouldNot", message=str(error))
 

@@ -9,6 +9,8 @@ Check = Callable[[str], list[str]]
 
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+# A name with dots that ends in letters, as hosts and file names do.
+HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+[a-z]{2,}\b", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]{4,}")
 # Words are compared by their first letters, so that `closes` matches `closed`.
 STEM_LETTERS = 5
@@ -31,8 +33,15 @@ def no_new_numbers(source: str) -> Check:
 
 
 def no_new_links(source: str) -> Check:
-    """Every link stands in the source."""
-    return lambda text: [f"the link {url} is not in the source" for url in LINK.findall(text) if url not in source]
+    """Every link stands in the source, whole: the beginning of one is another one."""
+    known = set(_links(source))
+    return lambda text: [f"the link {url} is not in the source" for url in _links(text) if url not in known]
+
+
+def no_new_hosts(source: str) -> Check:
+    """Every name of a host stands in the source, whole: many programs make a link of `bank.example`."""
+    known = {host.lower() for host in HOST.findall(source)}
+    return lambda text: [f"the host {h} is not in the source" for h in HOST.findall(text) if h.lower() not in known]
 
 
 def words_from(source: str, share: float = 0.7) -> Check:
@@ -49,13 +58,19 @@ def words_from(source: str, share: float = 0.7) -> Check:
 
 def faithful(source: str, *, most: int = 400) -> Check:
     """The rules for a summary: short, and nothing in it that the source does not say."""
-    return all_of(length(20, most), no_new_numbers(source), no_new_links(source), words_from(source))
+    says_it = (no_new_numbers(source), no_new_links(source), no_new_hosts(source), words_from(source))
+    return all_of(length(20, most), *says_it)
 
 
 def first_sentence(text: str, most: int = 240) -> str:
     """What stands in for a summary that did not pass: the source's own first sentence."""
     sentence = re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
     return sentence if len(sentence) <= most else cut(sentence, most - 1) + "…"
+
+
+def _links(text: str) -> list[str]:
+    """The links of a text, without the marks that end the sentence around them."""
+    return [url.rstrip(".,;:!?)]}>'\"") for url in LINK.findall(text)]
 
 
 def _stem(word: str) -> str:

@@ -56,8 +56,9 @@ def _is_open(real: Path, *, in_state: bool) -> bool:
     root = home().root.resolve()
     if any(real.is_relative_to((root / name).resolve()) for name in SOURCES_IN_STATE):
         return True
-    # The checkout may lie in the state folder, or hold it; only its own files are open.
-    return not in_state and (not real.is_relative_to(root) or CHECKOUT.resolve().is_relative_to(root))
+    # The checkout may lie in the state folder; then only its own files are open.
+    in_checkout = CHECKOUT.resolve().is_relative_to(root) and real.is_relative_to(CHECKOUT.resolve())
+    return not in_state and (not real.is_relative_to(root) or in_checkout)
 
 
 def read_bytes(source: str, *, max_bytes: int = MAX_BYTES) -> bytes:

@@ -32,6 +32,7 @@ class Provenance(BaseModel):
         run: Prefect's id of the run that wrote them, `by-hand` for none. confirmed_by: the latest run that found
             nothing to change, with when.
         inputs: id of what was read -> sha256 of it. parameters: sha256 of what the agent was told.
+        requests: sha256 of all that models were asked, prompts included.
         calls: how many answers came from which tier and model, and how many of those passed their checks.
         files: name -> sha256 of what was written.
         why: the line on which model did what (`blocks.why_line`).
@@ -45,6 +46,7 @@ class Provenance(BaseModel):
     capped: bool = False
     inputs: dict[str, str] = Field(default_factory=dict)
     parameters: str = ""
+    requests: str = ""
     calls: list[dict[str, Any]] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict)
     why: str = ""
@@ -101,6 +103,12 @@ def write_outputs(folder: Path, day: str, files: Mapping[str, bytes], provenance
     write_whole(folder / f"{day}{PROVENANCE}", json.dumps(kept.model_dump(mode="json"), indent=1).encode() + b"\n")
 
 
+def drop_outputs(folder: Path, day: str) -> None:
+    """Take away the page and the provenance of that name, such as why there was no page before there was one."""
+    for name in (f"{day}.md", f"{day}{PROVENANCE}"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def path_in(folder: Path, name: str) -> Path:
     """Where a file of that name lies, below the folder whatever the name says; folders on the way are made.
 
@@ -128,7 +136,8 @@ def _sweep(folder: Path) -> None:
 
 def _same(before: Provenance, now: Provenance) -> bool:
     """Whether nothing was written anew."""
-    return (before.files, before.inputs, before.parameters) == (now.files, now.inputs, now.parameters)
+    of_before, of_now = ((one.files, one.inputs, one.parameters, one.requests, one.capped) for one in (before, now))
+    return of_before == of_now
 
 
 def write_whole(path: Path, data: bytes) -> None:

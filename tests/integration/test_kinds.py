@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.prompt_agent import PromptAgentParameters, prompt_agent
+from governor.settings import Home
+from tests.conftest import at_home
 from tests.integration.conftest import ONE_OF_EACH, ROUND_SECONDS, FirstRound
+from tests.integration.kinds import prompt_agent as prompt_kind
 
 KINDS = Path(__file__).parent / "kinds"
 FLOWS = Path(__file__).parents[2] / "flows"
@@ -37,7 +41,24 @@ def test_what_an_agent_wrote_keeps_the_rules_of_its_kind(first_round: FirstRound
     assert code == 0, said
     folder, day = outputs(first_round, agent)
     kind = importlib.import_module(f"tests.integration.kinds.{agent.split('/')[0].replace('-', '_')}")
-    kind.check(folder, day)
+    with at_home(Home(first_round.home)):
+        kind.check(folder, day)
+
+
+def test_an_agent_that_is_only_a_prompt_runs_through_the_real_desk(fleet_server: Home):
+    told = {
+        "source": "flows/samples/issues.json",
+        "max_items": 2,
+        "max_tokens": 24,
+        "kind": "classify",
+        "question": "Ticket: $title. $text",
+        "answers": {"bug": "an error or a crash", "other": "anything else"},
+    }
+    state = prompt_agent(PromptAgentParameters.model_validate(told), return_state=True)
+    assert state.is_completed(), state.message
+    folder = fleet_server.out / "prompt-agent-by-hand"
+    [page] = folder.glob("*.md")
+    prompt_kind.check(folder, page.stem)
 
 
 @pytest.mark.timeout(ROUND_SECONDS + 60)

@@ -11,15 +11,17 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import select
 
 from blocks.agent import CouldNot, agent
+from blocks.lateness import Late
 from blocks.parameters import AgentParameters
 from blocks.reading.items import Item
 from blocks.run import Run
+from governor import remembered
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
 from governor.settings import Home
 from governor.state.models import AgentRun
 from governor.state.sessions import reading
-from tests.unit.fleet_stage import run_flow
+from tests.unit.fleet_stage import Ran, run_flow
 
 ITEMS = [Item(id=f"#{n}", title=f"Item {n}", text=f"Text {n}, see https://a.example/{n}") for n in range(5)]
 TOLD = AgentParameters(source="none", max_items=3)
@@ -77,20 +79,58 @@ def test_only_what_is_new_is_asked(hotdesk_home: Home):
 def test_who_has_nothing_that_passed_says_so_with_its_facts(hotdesk_home: Home):
     ran = run_flow(labels, TOLD, lambda _request: "perhaps")
     assert ran.state.name == "CouldNot"
-    assert "a fact" in ran.page and "Could not" in ran.page
+    [page] = [text for name, text in ran.files.items() if name.endswith(".could-not.md")]
+    assert "a fact" in page and "Could not" in page and "<b>" not in page
     assert (latest().state, latest().calls_model, latest().calls_rules) == ("could_not", 0, 3)
+
+
+def test_a_could_not_leaves_the_page_of_the_day_and_the_next_page_takes_it_away(hotdesk_home: Home):
+    first = run_flow(labels, TOLD, lambda _request: "yes")
+    other = TOLD.model_copy(update={"max_items": 5})
+    remembered.forget()
+    second = run_flow(labels, other, lambda _request: "perhaps")
+    assert second.page == first.page
+    assert {name for name in second.files if "could-not" in name} == {
+        f"{first_day(first)}.could-not.md",
+        f"{first_day(first)}.could-not.provenance.json",
+    }
+    third = run_flow(labels, other, lambda _request: "yes")
+    assert not [name for name in third.files if "could-not" in name]
+
+
+def first_day(ran: Ran) -> str:
+    return next(name for name in ran.files if name[:2] == "20").split(".")[0]
+
+
+@flow
+def hostile(parameters: AgentParameters) -> State:
+    """An agent whose title, page and files hold what others wrote."""
+    with agent(parameters) as run:
+        run.saw("x", "0" * 64)
+        run.write(
+            "News ![x](https://evil.example/p.png) <img src=x>",
+            "see https://evil.example/q and [here](https://evil.example/r)",
+            files={"a.json": '{"a": "\u202eabc\x1b[31m"}', "b.bin": b"\x1b"},
+        )
+    return run.state
+
+
+def test_title_page_and_files_are_made_safe(hotdesk_home: Home):
+    files = run_flow(hostile, TOLD, lambda _request: None).files
+    page = next(text for name, text in files.items() if name.endswith(".md"))
+    assert "evil.example" not in page and "<img" not in page and "![" not in page.replace("\\!", "")
+    assert "\u202e" not in files["a.json"] and "\x1b" not in files["a.json"]
+    assert files["b.bin"] == "\x1b"
 
 
 def test_a_run_that_is_too_late_does_nothing_and_says_why(hotdesk_home: Home):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blocks.agent._too_late", lambda *_: "it was expected in the morning")
-        patch.setattr("blocks.agent.BY_SCHEDULE_TAG", "")
         patch.setattr("blocks.agent.flow_run", FakeFlowRun())
-        ran = run_flow(labels, TOLD, lambda _request: "yes")
+        ran = run_flow(labels, TOLD.model_copy(update={"late": Late.SKIP}), lambda _request: "yes")
     assert ran.state.name == "Skipped"
     assert (ran.asked, ran.files) == ([], {})
     assert latest().state == "skipped"
-    assert "expected in the morning" in (latest().message or "")
+    assert "it was expected at 2026-11-25 06:45 UTC" in (latest().message or "")
 
 
 class FakeFlowRun:
@@ -98,7 +138,7 @@ class FakeFlowRun:
 
     id = None
     flow_name = "agent"
-    tags = ("",)
+    tags = ("auto-scheduled",)
     scheduled_start_time = datetime(2026, 11, 25, 6, 45, tzinfo=UTC)
 
 
