@@ -36,7 +36,7 @@ class AgentParameters(BaseModel):
     )
     max_bytes: int = Field(default=4_194_304, ge=1024, le=67_108_864, description="Most to read of one file or page.")
     max_seconds: float = Field(
-        default=120, gt=0, le=3600, description="Longest at the desk at a time, while others are due earlier."
+        default=120, gt=0, le=3600, description="Longest at the desk at a time, while the next in line is due earlier."
     )
     quality: Quality | None = Field(default=None, description="quick: soon and good enough; good: as good as it gets.")
 

@@ -157,13 +157,20 @@ class Run:
             due_at=self.due_at,
             bound_seconds=self.parameters.max_seconds,
         )
-        asked = router.ask_all(requests, mandate=mandate)
+        try:
+            asked = router.ask_all(requests, mandate=mandate)
+        except HotdeskError as error:
+            self._took(error.data.get("line_seconds", 0.0), error.data.get("desk_seconds", 0.0))
+            raise
+        self._took(asked.line_seconds, asked.desk_seconds)
         remembered.remember(self.agent, requests, asked.answers, now=datetime.now(UTC))
+        return asked.answers
+
+    def _took(self, line_seconds: float, desk_seconds: float) -> None:
         with transaction() as session:
             record = session.get_one(AgentRun, self.record_id)
-            record.line_seconds += asked.line_seconds
-            record.desk_seconds += asked.desk_seconds
-        return asked.answers
+            record.line_seconds += line_seconds
+            record.desk_seconds += desk_seconds
 
     def _count(self, answers: Sequence[Answer]) -> None:
         passed = sum(answer.verified for answer in answers)

@@ -6,6 +6,7 @@ at a seat of `governor.desk` or by `governor.cloud`. A batch of requests is one 
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from governor import inference, serving
@@ -48,7 +49,8 @@ def ask_all(
 ) -> Asked:
     """Serve a batch; an answer that fails its checks is asked for once more, then of a larger model.
 
-    What nobody answered, beside answers that were had, comes back as an answer that is not verified, with the reason.
+    What nobody answered, beside answers that were had, comes back as an answer that is not verified, with the reason;
+    so does what is too long for its cap or for every model, while the others go on.
 
     Args:
         requests: one kind of work. mandate: who asks, and on what terms. rules: the operator's; None: the defaults.
@@ -56,27 +58,58 @@ def ask_all(
 
     Raises:
         NoRoute: no tier ever serves this here, with every refusal.
-        LeftLine, DoesNotFit, SeatLost, TierShut, NotReady, ModelFailed, BadInput: nobody answered any of it; why.
+        LeftLine, DoesNotFit, SeatLost, TierShut, NotReady, ModelFailed, BadInput: nobody answered any of it; why. data
+            of what ended the way, once there was a route: `line_seconds`, `desk_seconds`, all that the batch took.
         Private: words were about to go where they may not.
     """
     if not requests:
         return Asked()
-    _check_caps(requests)
-    lead = strictest(requests)
-    lead = lead.model_copy(update={"due_at": lead.due_at or mandate.due_at})
-    allowed = () if lead.allowed is Privacy.LOCAL_ONLY else accounts
+    allowed = () if strictest(requests).allowed is Privacy.LOCAL_ONLY else accounts
     patience_seconds = PATIENCE_SECONDS if mandate.patience_seconds is None else mandate.patience_seconds
     asker = Asker(mandate.agent, rules or RoutingRules(), allowed, len(requests), patience_seconds)
     batch = Batch(requests, asker, mandate, time.monotonic() + patience_seconds)
-    known = gather_facts(lead, asker, datetime.now(UTC), needed=max(map(needed_tokens, requests)))
-    batch.route = choose(lead, known)
-    if not batch.route.candidates:
-        raise _no_route(batch.route)
+    _leave_out_over_cap(batch)
+    known = _find_route(batch)
     inference.warm_up([_account(batch, one) for one in batch.route.candidates if one.cloud is not None])
+    # The import took 3 to 7 s on 2 busy cores (measured), more than the whole patience of a late run.
+    batch.ends_s = time.monotonic() + patience_seconds
     failure = _along(batch, known)
     if batch.is_unanswered:
-        raise failure or _nobody(batch)
+        error = failure or _nobody(batch)
+        error.data |= {"line_seconds": batch.line_seconds, "desk_seconds": batch.desk_seconds}
+        raise error
     return batch.result(failure.happened if failure else "")
+
+
+def _find_route(batch: Batch) -> RoutingFacts:
+    """Give the batch its route; the longest of its requests are left out until some tier can serve all others.
+
+    Raises:
+        NoRoute, TierShut: nobody can serve even the shortest.
+    """
+    takes = {index: needed_tokens(batch.requests[index]) for index in batch.open_to_any()}
+    known, most = None, 0
+    for most in sorted(set(takes.values()), reverse=True):
+        kept = [batch.requests[index] for index, tokens in takes.items() if tokens <= most]
+        lead = strictest(kept)
+        lead = lead.model_copy(update={"due_at": lead.due_at or batch.mandate.due_at})
+        known = gather_facts(lead, replace(batch.asker, calls=len(kept)), datetime.now(UTC), needed=most)
+        batch.route = choose(lead, known)
+        if batch.route.candidates:
+            break
+    if known is None or not batch.route.candidates:
+        raise _no_route(batch.route)
+    able = [one.spec or one.cloud for one in (*batch.route.candidates, *batch.route.late)]
+    largest = max(one.context_tokens for one in able if one is not None)
+    batch.left_out |= {index: _too_long(tokens, largest) for index, tokens in takes.items() if tokens > most}
+    return known
+
+
+def _too_long(tokens: int, largest: int) -> str:
+    """Why a request was left out; a tier with room for it may be closed, or short of tokens, only for now."""
+    if tokens > largest:
+        return f"too long: about {tokens} tokens, the largest context here is {largest}"
+    return f"too long for now: no tier takes about {tokens} tokens"
 
 
 def _along(batch: Batch, known: RoutingFacts) -> HotdeskError | None:
@@ -107,7 +140,7 @@ def _try_out(batch: Batch, known: RoutingFacts) -> HotdeskError | None:
     """One request goes to the candidate on trial; what it does not answer rightly is still the others'."""
     if batch.route.trial is None:
         return None
-    batch.only = 0
+    first = batch.only = batch.open_to_any()[0]
     try:
         _serve(batch, batch.route.trial, known)
     except (DoesNotFit, ModelFailed, TierShut) as error:
@@ -116,8 +149,8 @@ def _try_out(batch: Batch, known: RoutingFacts) -> HotdeskError | None:
         return error
     finally:
         batch.only = None
-        answer = batch.answers[0]
-        batch.answers[0] = answer if answer is not None and answer.verified else None
+        answer = batch.answers[first]
+        batch.answers[first] = answer if answer is not None and answer.verified else None
     return None
 
 
@@ -146,15 +179,22 @@ def _account(batch: Batch, candidate: Candidate) -> CloudAccount:
     return next(account for account in batch.asker.accounts if account.model.name == candidate.tier)
 
 
-def _check_caps(requests: Sequence[ModelRequest]) -> None:
-    for request in requests:
+def _leave_out_over_cap(batch: Batch) -> None:
+    """Requests that are longer than their own cap are not asked.
+
+    Raises:
+        BadInput: all of them are.
+    """
+    for index, request in enumerate(batch.requests):
         cap = request.max_input_tokens
         if cap is not None and (takes := input_tokens(request)) > cap:
-            raise BadInput(
-                f"A request takes about {takes} tokens before its answer; its cap is {cap}.",
-                means="Nothing was asked.",
-                remedy="Give it less at once, or raise the agent's cap on tokens.",
-            )
+            batch.left_out[index] = f"too long: it takes about {takes} tokens before its answer; its cap is {cap}"
+    if not batch.open_to_any():
+        raise BadInput(
+            f"No request is within its cap; the first is {batch.left_out[0]}.",
+            means="Nothing was asked.",
+            remedy="Give it less at once, or raise the agent's cap on tokens.",
+        )
 
 
 def _no_route(route: Route) -> HotdeskError:

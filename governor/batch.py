@@ -23,7 +23,7 @@ class Mandate:
         agent: as its deployment is called. flow_run_id: Prefect's id of the run, for the records.
         patience_seconds: longest wait in line; None: as long as whoever carries the request out thinks right.
         due_at: when the answers are wanted; a request's own due time goes first.
-        bound_seconds: longest at a desk at a time, while others in its line are due earlier.
+        bound_seconds: longest at a desk at a time, while the next in its line is due earlier.
     """
 
     agent: str
@@ -38,9 +38,10 @@ class Batch:
     """The requests of one agent and what became of them so far.
 
     Attributes:
-        ends_s: when the agent's patience ends, on the monotonic clock: one patience, however many candidates.
+        ends_s: when the agent's patience ends, on the monotonic clock: one patience, however many candidates. It is for
+            the time in line, so the time at a desk moves it on.
         attempts: calls that were made for each request. climbs: larger models that it was taken to.
-        only: the one request that may be tried just now; None: all of them.
+        left_out: requests that nobody may try, and why. only: the one that may be tried just now; None: all others.
     """
 
     requests: Sequence[ModelRequest]
@@ -54,6 +55,7 @@ class Batch:
     ids: list[str] = field(init=False)
     attempts: list[int] = field(init=False)
     climbs: list[int] = field(init=False)
+    left_out: dict[int, str] = field(default_factory=dict)
     only: int | None = None
 
     def __post_init__(self) -> None:
@@ -82,9 +84,13 @@ class Batch:
         said = [answer.problems[0] for answer in self.answers if answer is not None and answer.problems]
         return said[-1] if said else ""
 
+    def open_to_any(self) -> list[int]:
+        """The requests that were not left out."""
+        return [index for index in range(len(self.requests)) if index not in self.left_out]
+
     def wanting(self, candidate: Candidate) -> list[int]:
         """The requests that this candidate should try: unanswered, or answered wrongly by a smaller model."""
-        open_to_it = range(len(self.requests)) if self.only is None else (self.only,)
+        open_to_it = self.open_to_any() if self.only is None else (self.only,)
         return [index for index in open_to_it if self._wants(index, candidate)]
 
     def _wants(self, index: int, candidate: Candidate) -> bool:
@@ -107,6 +113,8 @@ class Batch:
 
     def result(self, failure: str) -> Asked:
         """An answer for every request; of those that nobody came to, that they have none, and why."""
-        best = self.route.candidates[0]
-        answers = [answer or no_answer(best, failure or "nobody came to it") for answer in self.answers]
+        best, nobody = self.route.candidates[0], failure or "nobody came to it"
+        answers = [
+            answer or no_answer(best, self.left_out.get(index, nobody)) for index, answer in enumerate(self.answers)
+        ]
         return Asked(answers, self.route, self.line_seconds, self.desk_seconds, self.ids)

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Update, select, update
 
 from governor.pause_rows import in_force_at
 from governor.policy.ordering import Choice
+from governor.policy.politeness import Waiting
 from governor.policy.turns import ASKING_SECONDS
 from governor.processes import Identity
 from governor.rows import (
@@ -197,12 +198,13 @@ class Line:
             empty_slot(db, slot, clock_s)
             return self.ready(db, 2)
 
-    def dues(self, now: datetime) -> list[datetime | None]:
+    def dues(self, now: datetime) -> Waiting:
         """When each of those who wait, awake and alive, is due; nobody waits in a paused line: none would sit down."""
         with self.store.look() as db:
             if in_force_at(db, self.name, now):
-                return []
-            return [row.due_at for row in in_line(db, self.name) if self._is_ready(row)]
+                return Waiting()
+            dues = tuple(row.due_at for row in in_line(db, self.name) if self._is_ready(row))
+            return Waiting(dues, line_rules(db, self.name).order)
 
     def slot_count(self) -> int:
         """How many slot rows there are, retired ones too."""

@@ -52,25 +52,29 @@ def at_desk(batch: Batch, candidate: Candidate, errand: Errand) -> None:
     """Serve at one seat, and at another what was left when it was given up to others: each request at one of them.
 
     A seat that was lost (a suspend, a server that forgot its leases) is queued for again, once. At every seat at least
-    one request is asked, so there is an end to them.
+    one request is asked, so there is an end to them. A ticket says when the first of what is left is due, and after a
+    seat how long that will take at the pace of it.
 
     Raises:
         LeftLine, DoesNotFit, SeatLost, NotReady: no seat. ModelFailed, BadInput: the engine is of no use.
     """
     rest, was_lost = batch.wanting(candidate), False
     while rest:
+        count, before_seconds = len(rest), batch.desk_seconds
         try:
             rest = _at_one_seat(batch, rest, candidate, errand)
+            pace_seconds = (batch.desk_seconds - before_seconds) / max(1, count - len(rest))
+            errand = replace(errand, work_seconds=pace_seconds * len(rest))
         except SeatLost as lost:
             if was_lost:
                 raise
             rest, was_lost = batch.wanting(candidate), True
             log_event("queued_again", level=logging.WARNING, holder=errand.agent, tier=errand.line, why=lost.happened)
-        errand = replace(errand, patience_seconds=batch.patience_seconds)
+        errand = replace(errand, patience_seconds=batch.patience_seconds, due_at=batch.first_due_at(rest))
 
 
 def _at_one_seat(batch: Batch, wanting: list[int], candidate: Candidate, errand: Errand) -> list[int]:
-    """Ask them in turn until the seat is given up; those that were not asked."""
+    """Ask them in turn until the seat is given up; those that were not asked. Patience runs in the line only."""
     spec = candidate.spec
     if spec is None:
         return []
@@ -79,14 +83,16 @@ def _at_one_seat(batch: Batch, wanting: list[int], candidate: Candidate, errand:
     needed = max(needed_tokens(request) for request in requests)
     sized = spec.model_copy(update={"least_context_tokens": min(needed, spec.context_tokens)})
     try:
-        place = desk(sized, errand, budget_seconds=budget)
+        place, came_s = desk(sized, errand, budget_seconds=budget), time.monotonic()
         with place as seat:
             batch.line_seconds += seat.waited_seconds
             seated_s = time.monotonic()
             try:
                 return _ask_in_turn(batch, wanting, candidate, seat, None if place.is_shared else seated_s)
             finally:
+                waited_seconds = 0.0 if place.is_shared else seat.waited_seconds
                 batch.desk_seconds += time.monotonic() - seated_s
+                batch.ends_s += time.monotonic() - came_s - waited_seconds
     except LeftLine as left:
         batch.line_seconds += left.data.get("waited_seconds", 0.0)
         raise
@@ -229,6 +235,7 @@ def in_cloud(batch: Batch, candidate: Candidate, account: CloudAccount) -> None:
         answer = answer_of(request, candidate, said)
         batch.keep(index, answer)
         batch.desk_seconds += answer.seconds
+        batch.ends_s += answer.seconds
         record(batch, index, candidate, answer, line_seconds=0.0)
 
 

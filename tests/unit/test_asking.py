@@ -16,10 +16,20 @@ from governor import asking, decisions, inference
 from governor.accounts import CloudAccount
 from governor.answers import Answer, judged
 from governor.batch import Mandate
-from governor.errors import HotdeskError, LeftLine, ModelFailed, NoRoute, NotReady, Private, SeatLost, TierShut
+from governor.errors import (
+    HotdeskError,
+    LeftLine,
+    ModelFailed,
+    NoRoute,
+    NotReady,
+    Private,
+    SeatLost,
+    TierShut,
+)
 from governor.policy.refusing import CloudFact
-from governor.policy.requests import ModelRequest
+from governor.policy.requests import ModelRequest, Privacy
 from governor.policy.routing import RoutingFacts
+from governor.routing import Asker
 from governor.settings import Home
 from governor.state.models import Decision
 from governor.state.sessions import reading
@@ -30,7 +40,7 @@ from tests.unit.test_cloud_routing import GROQ, MUTE, NOW, left
 from tests.unit.test_routing import PROFILE
 
 LOCAL = PROFILE.model_copy(update={"tiers": {"heavy": HEAVY.spec, "tiny": TINY.spec}})
-PUBLIC = QUESTION.model_copy(update={"privacy": "public"})
+PUBLIC = QUESTION.model_copy(update={"privacy": Privacy.PUBLIC})
 Cloud = Callable[[ModelRequest], inference.Completion]
 
 
@@ -48,21 +58,29 @@ def engine(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         yield made
 
 
-@pytest.fixture
-def ask(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Answer]]:
+def asker(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Answer]]:
     """FAKE surroundings: facts as given, and a cloud that is a function."""
 
     def ask_all(
         *requests: ModelRequest, known: dict[str, Any] | None = None, cloud: Cloud | None = None
     ) -> list[Answer]:
         facts = RoutingFacts(profile=LOCAL, now=NOW).model_copy(update=known or {})
-        monkeypatch.setattr(asking, "gather_facts", lambda *_a, **_k: facts)
+
+        def gathered(_lead: ModelRequest, who: Asker, _now: Any, *, needed: int) -> RoutingFacts:
+            return facts.model_copy(update={"counted_tokens": needed, "calls": who.calls})
+
+        monkeypatch.setattr(asking, "gather_facts", gathered)
         if cloud is not None:
             monkeypatch.setattr(asking.serving.cloud, "ask_cloud", lambda request, _account, *, terms: cloud(request))
         accounts = tuple(CloudAccount(fact.model) for fact in facts.clouds)
         return asking.ask_all(requests, Mandate("a/b", 20), accounts=accounts).answers
 
     return ask_all
+
+
+@pytest.fixture
+def ask(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Answer]]:
+    return asker(monkeypatch)
 
 
 def no_seat(error: HotdeskError, line: str) -> Callable[..., None]:

@@ -188,6 +188,9 @@ def test_what_an_agent_is_told_of_time_reaches_the_desk(hotdesk_home: Home, monk
             told.append(mandate)
             return Asked([no_answer(Candidate(tier="fake", reason="a fake"), "none") for _ in requests])
 
+        def largest_billion(self, request: ModelRequest) -> float:
+            return 0.0
+
     monkeypatch.setattr(run, "current_router", FakeRouter)
     with agent(AgentParameters(source="x", patience_seconds=70, max_seconds=45)) as one:
         one.ask_all([request()])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from deployments.line_order import run_line
 from governor import asking, serving
 from governor import desk as desk_module
 from governor.answers import Asked, no_answer
@@ -21,7 +22,8 @@ from governor.errors import LeftLine, SeatLost, StateUnavailable
 from governor.line import Errand
 from governor.pause_rows import PAUSE
 from governor.policy import politeness
-from governor.policy.politeness import HARD_MULTIPLE, gives_up
+from governor.policy.ordering import Order
+from governor.policy.politeness import HARD_MULTIPLE, Waiting
 from governor.policy.routing import RoutingFacts
 from governor.settings import Home
 from governor.state.models import Decision, Ticket
@@ -36,27 +38,6 @@ EIGHT, NINE = datetime(2026, 11, 25, 8, tzinfo=UTC), datetime(2026, 11, 25, 9, t
 SPEC: Any = HEAVY.spec
 Another = Callable[[datetime], "Waiter"]
 ENOUGH_SECONDS = 10.0
-
-
-@pytest.mark.parametrize(
-    ("sat_seconds", "own", "waiting", "why"),
-    [
-        (119.9, None, [EIGHT] * 9, ""),  # within its bound it stays, whoever waits
-        (120.0, None, [], ""),
-        (9e9, None, [], ""),  # for nobody's sake a model is swapped
-        (120.0, NINE, [EIGHT], "1 in line due earlier"),
-        (120.0, None, [NINE], "1 in line due earlier"),
-        (120.0, None, [None, EIGHT, NINE], "2 in line due earlier"),
-        (120.0, EIGHT, [NINE], ""),
-        (120.0, EIGHT, [EIGHT], ""),  # who is due at the same time does not take turns with it
-        (120.0, EIGHT, [None], ""),
-        (120.0, None, [None], ""),
-        (120.0 * HARD_MULTIPLE, None, [None], "1 in line, and 3 times its time is over"),
-        (120.0 * HARD_MULTIPLE, EIGHT, [NINE, None], "2 in line, and 3 times its time is over"),
-    ],
-)
-def test_who_yields_to_whom(sat_seconds: float, own: datetime | None, waiting: list[datetime | None], why: str):
-    assert gives_up(sat_seconds, 120.0, own_due_at=own, waiting=waiting) == why
 
 
 class FakeLimit(InstantLimit):
@@ -105,7 +86,7 @@ class Waiter:
         def scene(fake: FakeOpenAI, exchange: Any) -> None:
             self.fake = fake
             self._thread.start()
-            while not line_of("gpu").dues(datetime.now(UTC)) and self._thread.is_alive():
+            while not line_of("gpu").dues(datetime.now(UTC)).dues and self._thread.is_alive():
                 self._thread.join(0.01)
             then(fake, exchange)
 
@@ -292,8 +273,10 @@ def test_only_the_living_who_wait_awake_count_and_nobody_does_in_a_paused_line(h
     taken(NINE, asleep=True)
     taken(NINE, boot_id="another", start_ticks=1)
     taken(NINE, state="left")
-    assert line_of("gpu").dues(now) == [EIGHT, None]
-    assert line_of("cpu").dues(now) == []
+    assert line_of("gpu").dues(now) == Waiting((EIGHT, None), Order.FIFO)
+    assert line_of("cpu").dues(now) == Waiting()
+    run_line("gpu", order="deadline", overtakes=None, never_after_seconds=None)
+    assert line_of("gpu").dues(now) == Waiting((EIGHT, None), Order.DEADLINE)
     with transaction() as session:
         session.execute(insert(PAUSE).values(line="gpu", by="person", since=now, reason="a film"))
-    assert line_of("gpu").dues(now) == []
+    assert line_of("gpu").dues(now) == Waiting()

@@ -14,10 +14,13 @@ from blocks.agent import CouldNot, agent
 from blocks.lateness import Late
 from blocks.parameters import AgentParameters
 from blocks.reading.items import Item
+from blocks.router import ModelRouter
 from blocks.run import Run
 from governor import remembered
+from governor.errors import LeftLine
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
+from governor.profile import current_profile
 from governor.settings import Home
 from governor.state.models import AgentRun
 from governor.state.sessions import reading
@@ -166,3 +169,36 @@ def test_files_stay_in_the_agents_own_folder(hotdesk_home: Home):
         with pytest.raises(ValueError, match="name"):
             run.write("t", "m", files={name: "x"})
     assert not Path(hotdesk_home.root / "x").exists()
+
+
+def test_a_run_that_left_the_line_says_how_long_it_stood_there(hotdesk_home: Home):
+    def leaves(_request: ModelRequest) -> str:
+        raise LeftLine("it left", remedy="later", line_seconds=7.5, desk_seconds=0.5)
+
+    ran = run_flow(labels, TOLD, leaves)
+    assert ran.state.name == "Skipped"
+    assert (latest().line_seconds, latest().desk_seconds) == (7.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "sizes", "router", "largest"),
+    [
+        ({"kind": Kind.CLASSIFY}, {}, {}, 0.135),
+        ({"kind": Kind.EMBED}, {}, {}, 0.0),
+        ({"kind": Kind.SUMMARISE}, {"coder": {"kinds": frozenset({Kind.CODE})}}, {}, 0.135),
+        ({"kind": Kind.CODE}, {"coder": {"kinds": frozenset({Kind.CODE})}}, {}, 7.0),
+        ({"kind": Kind.SUMMARISE}, {"big": {}}, {}, 7.0),
+        ({"kind": Kind.SUMMARISE}, {"big": {}}, {"always_quick": True}, 0.135),
+        ({"kind": Kind.SUMMARISE}, {"big": {}}, {"allow_gpu": False}, 0.135),
+    ],
+)
+def test_only_models_that_may_do_a_request_make_an_old_answer_stale(
+    hotdesk_home: Home, request_: dict[str, Any], sizes: dict[str, Any], router: dict[str, Any], largest: float
+):
+    on = current_profile()
+    heavy = on.tiers["heavy"].model_copy(update={"parameters_billion": 7.0, "line": "gpu"})
+    tiers = {**on.tiers, **{name: heavy.model_copy(update=changes) for name, changes in sizes.items()}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blocks.router.current_profile", lambda: on.model_copy(update={"tiers": tiers}))
+        asked = ModelRequest(prompt="x", inputs={"a": "b"}, **request_)
+        assert ModelRouter(**router).largest_billion(asked) == largest
