@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from blocks.checking import day_facts as facts
 from blocks.reading.others import Outputs, read_outputs
 from blocks.reading.planner import Planner, read_planner
-from blocks.writing.markdown import cell, table
+from blocks.writing.markdown import cell, escaped, table
 from blocks.writing.outputs import sha256
 from governor.run_records import RunRecord, agents_seen, runs_between
 
@@ -56,6 +56,7 @@ class Gathered(BaseModel):
         told: sentences for a model, none where nothing happened. questions: for a model, with what to choose among.
         agents: names that exist. nothing: what is said where nothing happened.
         sections: title and markdown. inputs: name -> sha256 of what was read.
+        words: those of the inputs as they stand there; addresses in them may stand on the page.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +67,7 @@ class Gathered(BaseModel):
     agents: list[str]
     sections: list[tuple[str, str]]
     inputs: dict[str, str]
+    words: str = ""
 
 
 def gather(brief: Brief, asked: Asked) -> Gathered:
@@ -109,6 +111,7 @@ def _day_plan(asked: Asked, outputs: Outputs) -> Gathered:
         agents=_names(figures, outputs),
         sections=sections,
         inputs=inputs,
+        words="\n".join([*events, *todos, *alarms, *written]),
     )
 
 
@@ -119,11 +122,13 @@ def _report(brief: Brief, asked: Asked, outputs: Outputs, *, days: int) -> Gathe
     sections = [("In short", cell(total)), ("To look at", _list(alarms, "No agent failed or raised an alarm."))]
     asks = [("Look first at", "Which of these agents needs a look?", facts.run_choices(figures))]
     problems: Sequence[str] = ()
+    words = [*alarms]
     if brief is Brief.WEEK:
         planners = _coming(asked)
         lines = [f"{day:%a %d %b}, {line}" for day, planner in planners for line in facts.event_lines(planner)]
         sections.append(("The coming week", _list(lines, "Nothing in the calendar.")))
-        problems = planners[0][1].problems
+        problems = [*dict.fromkeys(problem for _, planner in planners for problem in planner.problems)]
+        words += lines
         events = [event for _, planner in planners for event in planner.events]
         asks.append(("Prepare for", "Which of these needs something prepared?", facts.event_choices(events)))
     if brief is Brief.FLEET_REPORT and figures:
@@ -132,6 +137,7 @@ def _report(brief: Brief, asked: Asked, outputs: Outputs, *, days: int) -> Gathe
     if brief is Brief.EVENING_REPORT:
         today = [output for output in outputs.outputs if output.day == str(asked.day)]
         lines = facts.output_lines(today, str(asked.day))
+        words += lines
         sections.append(("Written today", _list(lines, "No agent has written anything today.")))
     sections += _section("Missing", _missing(asked, outputs, problems))
     return Gathered(
@@ -141,6 +147,7 @@ def _report(brief: Brief, asked: Asked, outputs: Outputs, *, days: int) -> Gathe
         agents=_names(figures, outputs),
         sections=sections,
         inputs={"run records": sha256(repr(figures))} | _inputs(outputs),
+        words="\n".join(words),
     )
 
 
@@ -178,4 +185,4 @@ def _section(title: str, lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _list(lines: Sequence[str], none: str) -> str:
-    return "\n".join(f"- {cell(line)}" for line in lines) or none
+    return "\n".join(f"- {escaped(line)}" for line in lines) or none

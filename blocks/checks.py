@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from blocks.checking.findings import Finding
 from blocks.checking.settings import Check, CheckSettings
 from blocks.reading.earlier import Values
+from blocks.reading.jail import within
 from blocks.reading.places import files_in, locate, unreadable
 from blocks.writing.outputs import sha256_of
 
@@ -23,6 +24,7 @@ class Watched(BaseModel):
 
     Attributes:
         facts: its sha256 says whether anything changed since an earlier run.
+        addresses: that the inputs name; the page may too.
         values: what a later run is compared with. judge: from the values of an earlier run to findings.
     """
 
@@ -31,6 +33,7 @@ class Watched(BaseModel):
     facts: str
     judge: Callable[[Values], list[Finding]]
     values: Values = {}
+    addresses: tuple[str, ...] = ()
 
 
 class Told(BaseModel):
@@ -68,8 +71,8 @@ def _disk_and_certificates(told: Told) -> Watched:
 
     folder = locate(told.source)
     there = measured(told.settings.disks)
-    if folder.is_dir() and (folder / LIST).is_file():
-        there += listed(folder / LIST, max_bytes=told.max_bytes)
+    if folder.is_dir() and (path := within(folder, LIST)):
+        there += listed(path, max_bytes=told.max_bytes)
     some = files_in(told.source, SUFFIXES) if folder.is_dir() or folder.suffix in SUFFIXES else []
     read = read_certificates(told.source, max_bytes=told.max_bytes) if some else None
     if not there and read is None:
@@ -84,11 +87,19 @@ def _disk_and_certificates(told: Told) -> Watched:
 
 def _uptime(told: Told) -> Watched:
     from blocks.checking.uptime import judge
-    from blocks.reading.uptime import logged, probed
+    from blocks.reading.uptime import MOST_ADDRESSES, logged, probed
 
-    wanted = told.settings.addresses
-    facts = probed(wanted, told.now) if wanted else logged(told.source, max_bytes=told.max_bytes)
-    return Watched(facts=_digest(facts), judge=lambda _: judge(facts, told.settings, told.now))
+    wanted = list(dict.fromkeys(told.settings.addresses))
+    if wanted:
+        left_out = tuple(wanted[MOST_ADDRESSES:])
+        facts = probed(wanted[:MOST_ADDRESSES], told.now).model_copy(update={"left_out": left_out})
+    else:
+        facts = logged(told.source, max_bytes=told.max_bytes)
+    return Watched(
+        facts=_digest(facts),
+        judge=lambda _: judge(facts, told.settings, told.now),
+        addresses=(*sorted({probe.address for probe in facts.probes}), *facts.left_out),
+    )
 
 
 def _dependencies(told: Told) -> Watched:
@@ -104,7 +115,8 @@ def _links(told: Told) -> Watched:
     from blocks.reading.links import read_links
 
     facts = read_links(told.source, online=told.settings.online, max_bytes=told.max_bytes)
-    return Watched(facts=_digest(facts), judge=lambda _: judge(facts))
+    addresses = tuple(sorted({link.target for link in facts.links}))
+    return Watched(facts=_digest(facts), judge=lambda _: judge(facts), addresses=addresses)
 
 
 def _data_quality(told: Told) -> Watched:

@@ -9,6 +9,7 @@ from blocks.checking.vectors import problem_of, unit
 from blocks.reading.notes import Note
 from blocks.run import Run
 from blocks.writing.note_index import Embedded, read_index
+from blocks.writing.outputs import sha256_of
 from governor.errors import DoesNotFit
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
@@ -40,8 +41,7 @@ def embed(run: Run, notes: list[Note], *, most: int) -> Vectors:
         LeftLine, ...: the embedding model is there and was not to be had now; the agent skips.
     """
     model, earlier = read_index(run.folder)
-    now = {note.id: note.sha256 for note in notes}
-    known = {name: kept for name, kept in earlier.items() if now.get(name) == kept.sha256}
+    known = {note.id: earlier[note.id] for note in notes if note.id in earlier and earlier[note.id].is_of(note)}
     fresh = [note for note in notes if note.id not in known]
     found = Vectors(model=model if known else "", by_note=dict(known), waiting=max(0, len(fresh) - most))
     asked = fresh[:most]
@@ -68,7 +68,7 @@ def _add(found: Vectors, note: Note, vectors: object) -> None:
     if problem or not isinstance(vectors, list):
         found.problems.append(f"{note.id}: {problem}")
         return
-    found.by_note[note.id] = Embedded(sha256=note.sha256, vectors=[unit(vector) for vector in vectors])
+    found.by_note[note.id] = Embedded(sha256=sha256_of(note.chunks), vectors=[unit(vector) for vector in vectors])
 
 
 def _request(note: Note) -> ModelRequest:

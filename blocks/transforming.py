@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from blocks.checking.drafts import each_sentence_from, no_loop
 from blocks.checking.prose import Check, all_of, faithful
 from blocks.checking.short_texts import alt_rule, description_rule, windows
+from blocks.fitting import within_tokens
 from blocks.reading.items import Item
 from blocks.reading.markdown_parts import parts_of
 from blocks.reading.page_images import pictures_of
@@ -29,7 +30,7 @@ from governor.answers import Answer
 from governor.policy.facts import Kind
 
 # The beginning of a page says what it is about.
-PAGE_CHARACTERS = 600
+PAGE_CHARACTERS, PAGE_TOKENS = 600, 300
 DESCRIPTION_PROMPT = "flows/prompts/transform_choose_description.md"
 LIST_MARKS = "-*+>#| "
 
@@ -132,7 +133,8 @@ def _page(file: TextFile) -> Item:
     parts = parts_of(file.text)
     title = next((part.heading for part in parts if part.heading), file.name)
     lines = [line.strip(LIST_MARKS) for part in parts for line in part.text.splitlines() if "![" not in line]
-    text = as_data(" ".join(line for line in lines if line and not line.startswith(("*", "_"))), PAGE_CHARACTERS)
+    told = " ".join(line for line in lines if line and not line.startswith(("*", "_")))
+    text = within_tokens(as_data(told, PAGE_CHARACTERS), PAGE_TOKENS)
     end = max(text.rfind(mark) for mark in (". ", "! ", "? "))
     whole = text if text[-1:] in ".!?" or end < 0 else text[: end + 1]
     return Item(id=file.name, title=as_data(title, 200), text=whole)

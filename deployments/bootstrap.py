@@ -21,7 +21,7 @@ from deployments.deploying import deploy
 from deployments.fleet import Entry, checkout, read_fleet
 from deployments.flow_parameters import load_flows
 from deployments.uses import Uses
-from governor.errors import NotReady
+from governor.errors import BadInput, NotReady
 from governor.lease import served_leases
 from governor.mirror import reconcile, right_limits
 from governor.policy.facts import Profile
@@ -34,7 +34,10 @@ CREATED = "was created"
 
 @dataclass
 class Bootstrapped:
-    """What stands on the server now, and what had to be changed, one plain sentence each."""
+    """What stands on the server now, and what had to be changed, one plain sentence each.
+
+    `refused`: the deployments that the server does not take as they are.
+    """
 
     limits: dict[str, int] = field(default_factory=dict)
     queues: list[str] = field(default_factory=list)
@@ -42,6 +45,7 @@ class Bootstrapped:
     deployments: list[str] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    refused: list[BadInput] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,7 +83,8 @@ def bootstrap(
             tell(f"deploying {len(entries)} flows")
             if said := less_often(entries, profile):
                 tell(said)
-            for deployed in deploy(client, entries, cadence=profile.cadence, uses=uses, flows=flows):
+            cadence, refuse = profile.cadence, done.refused.append
+            for deployed in deploy(client, entries, cadence=cadence, uses=uses, flows=flows, on_refusal=refuse):
                 done.deployments.append(deployed.name)
                 done.paused += [deployed.name] if deployed.paused else []
                 done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []

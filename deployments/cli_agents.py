@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from governor.errors import BadInput
+
 
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
@@ -23,6 +25,9 @@ def use(
     ] = None,
     privacy: Annotated[str | None, typer.Option(help="local-only, no-training or public.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Back to its samples, and paused.")] = False,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="Forget what models answered it, and change nothing else.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--list", help="Show what every agent works on.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The list for programs.")] = False,
 ) -> None:
@@ -30,14 +35,21 @@ def use(
 
     Kept in the state folder; prefect.yaml stays untouched.
     """
+    from deployments.use import Wishes, run_use
+
+    wishes = Wishes(source, tuple(values or ()), due, timezone, privacy, reset, ask_again)
+    alone = agent is None and wishes == Wishes()
+    if not (alone if everything else not as_json):
+        raise BadInput(
+            "--list takes no agent and no wish." if everything else "Only the list is also for programs.",
+            means="Nothing was changed.",
+            remedy="hotdesk use --list, or hotdesk use --list --json.",
+        )
     if everything:
         from deployments.use_list import run_list
 
         print(run_list(as_json=as_json))
         return
-    from deployments.use import Wishes, run_use
-
-    wishes = Wishes(source, tuple(values or ()), due, timezone, privacy, reset)
     for said in run_use(agent, wishes):
         print(said, flush=True)
 

@@ -5,7 +5,7 @@ it. What an operator changed in the UI (a paused deployment, a schedule switched
 (`uses`). On a weak machine agents are deployed with fewer of their times (`cadence`), which their descriptions say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,10 @@ from deployments.uses import Seen, Settled, Uses
 from governor.errors import BadInput
 from governor.model_catalogue import MOST_CADENCE
 
+# HTTP's words for "what you sent is wrong"; anything else is about the server, its keys or its mood.
+REFUSALS = frozenset({400, 409, 413, 422})
+# A page of HTML says no more.
+MOST_DETAIL = 600
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
 
@@ -48,11 +52,11 @@ class Deployed:
 def deploy(
     client: SyncPrefectClient,
     entries: Sequence[Entry],
-    root: Path | None = None,
     *,
     cadence: int = 1,
     uses: Uses | None = None,
     flows: Mapping[str, Flow[..., Any]] | None = None,
+    on_refusal: Callable[[BadInput], object] | None = None,
 ) -> list[Deployed]:
     """Create or update every entry; safe to call again.
 
@@ -60,16 +64,22 @@ def deploy(
         cadence: agents that run several times a day get every `cadence`-th of their times, 1: all of them.
         uses: what operators told their agents; None deploys what is written.
         flows: by entrypoint, where they are loaded already.
+        on_refusal: told of each that the server refuses, and the others go on; None: the first one ends it.
 
     Raises:
         BadInput: a flow file cannot be imported, a parameter does not fit, or the server refuses a value.
     """
-    root = root or checkout()
+    root = checkout()
     loaded = flows or load_flows(entries, root)
     done = []
     for entry in entries:
-        with uses.turn() if uses else nullcontext():
-            done.append(_deploy_one(client, entry, loaded[entry.entrypoint], root, cadence=cadence, uses=uses))
+        try:
+            with uses.turn() if uses else nullcontext():
+                done.append(_deploy_one(client, entry, loaded[entry.entrypoint], root, cadence=cadence, uses=uses))
+        except BadInput as error:
+            if on_refusal is None:
+                raise
+            on_refusal(error)
     return done
 
 
@@ -90,15 +100,25 @@ def _deploy_one(
     try:
         deployment_id = client.create_deployment(**_payload(client, entry, flow, root), **timing, paused=paused)
     except (PrefectHTTPStatusError, ValueError) as error:
-        detail = error.response.text if isinstance(error, httpx.HTTPStatusError) else error
-        raise BadInput(
-            f"The server refuses the deployment `{name}`: {detail}",
-            means="The deployments before it were saved.",
-            remedy="Correct its values in prefect.yaml, then run `hotdesk bootstrap`.",
-        ) from error
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in REFUSALS:
+            raise
+        raise _refused(name, error, of_operator=bool(settled.own)) from error
     if uses:
         uses.record(name, settled, now=datetime.now(UTC))
     return Deployed(name, deployment_id, created=before is None, paused=bool(paused), said=settled.said)
+
+
+def _refused(name: str, error: Exception, *, of_operator: bool) -> BadInput:
+    """What the server says, and where the value that it does not take was said."""
+    detail = error.response.text if isinstance(error, httpx.HTTPStatusError) else str(error)
+    remedy = "Correct its values in prefect.yaml, then run `hotdesk bootstrap`."
+    if of_operator:
+        remedy = f"`hotdesk use {name} --reset` takes back what it was told in use. {remedy}"
+    return BadInput(
+        f"The server refuses the deployment `{name}`: {detail[:MOST_DETAIL]}",
+        means="Other deployments were saved; this one is as it was before.",
+        remedy=remedy,
+    )
 
 
 def deployment_of(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:

@@ -144,7 +144,7 @@ class _Loader(_Safe):
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except FileNotFoundError as error:
         raise BadInput(
             f"There is no {PREFECT_FILE} in {path.parent}.",

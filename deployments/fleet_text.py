@@ -59,21 +59,21 @@ def scalar(value: object) -> str:
 
 
 def inserted(text: str, entry: str) -> str:
-    """The file with the entry before the house's section, at the end where there is none."""
+    """The file with the entry before the house's section, at the end where there is none; in its own line ends."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     [items] = [value.value for key, value in root.value if key.value == "deployments"]
-    lines = text.splitlines(keepends=True)
+    lines, end = text.splitlines(keepends=True), "\r\n" if "\r\n" in text else "\n"
     column = items[0].start_mark.column - 2
     house = next((item.start_mark.line for item in items if _is_house(item)), None)
     if house is None:
         at, after = items[-1].end_mark.line, ""
-        lines = lines if lines[-1].endswith("\n") else [*lines[:-1], f"{lines[-1]}\n"]
+        lines = lines if lines[-1].endswith("\n") else [*lines[:-1], f"{lines[-1]}{end}"]
         at = len(lines) if at >= len(lines) - 1 else at
     else:
         at, after = house, "\n"
         while at and lines[at - 1].lstrip().startswith("#"):
             at -= 1
-    return "".join([*lines[:at], indent(entry, " " * column), after, *lines[at:]])
+    return "".join([*lines[:at], (indent(entry, " " * column) + after).replace("\n", end), *lines[at:]])
 
 
 def _is_house(item: yaml.MappingNode) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from prefect.exceptions import ScriptError
+from prefect.exceptions import MissingFlowError, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from pydantic import BaseModel
 
@@ -32,13 +32,14 @@ def load_flow(entrypoint: str, root: Path) -> Flow[..., Any]:
     """The flow object of `flows/FILE.py:FUNCTION`.
 
     Raises:
-        BadInput: the file cannot be imported.
+        BadInput: the file cannot be imported, or what has that name in it is no flow.
     """
     try:
         return load_flow_from_entrypoint(str(root / entrypoint), use_placeholder_flow=False)
-    except ScriptError as error:
+    except (ScriptError, MissingFlowError) as error:
+        why = repr(error.user_exc) if isinstance(error, ScriptError) else "once it is loaded that is no flow"
         raise BadInput(
-            f"The flow `{entrypoint}` cannot be imported: {error.user_exc!r}.",
+            f"The flow `{entrypoint}` cannot be imported: {why}.",
             means="Nothing was deployed.",
             remedy="Correct the file, then run `hotdesk bootstrap`.",
         ) from error

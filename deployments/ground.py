@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from deployments.environment import apply_client_environment
 from deployments.screen import Screen
 from deployments.server import ServerFacts, ensure_server
+from governor.errors import BadInput
 from governor.policy.facts import Profile
 from governor.settings import Home, home
 from governor.state.sessions import remember
@@ -41,8 +42,11 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Gro
     return Ground(server, profile)
 
 
-def set_up(profile: Profile, show: Screen) -> None:
-    """Bootstrap the server; what was created is counted, what had to be put right is named."""
+def set_up(profile: Profile, show: Screen) -> list[BadInput]:
+    """Bootstrap the server; what was created is counted, what had to be put right is named.
+
+    Of the deployments that the server refuses, its reasons: they are said, and all else stands.
+    """
     from deployments.bootstrap import bootstrap  # imports Prefect, which reads the environment
     from deployments.samples import prepare_samples
 
@@ -54,6 +58,9 @@ def set_up(profile: Profile, show: Screen) -> None:
     created = sum("was created" in change for change in done.changed)
     counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
     show.say(f"server set up: {counts}; {created or 'nothing'} new, {len(done.paused)} deployments paused")
+    for error in done.refused:
+        show.say(f"{error.happened} {error.remedy}")
+    return done.refused
 
 
 def close_runs(show: Screen) -> None:

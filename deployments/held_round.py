@@ -21,9 +21,9 @@ from governor.settings import Home
 
 
 def hold_round(show: Screen, look: Callable[[], None], only: tuple[str, ...]) -> tuple[Round, list[str]]:
-    """Every agent once, or only some, with the sample agents paused before. With advice to say.
+    """Every agent once, or only some; the sample agents are paused before while the first round is due. With advice.
 
-    For a round of some they are left as they are, unless the fleet never had a whole one, which is still due then.
+    Only a round of the whole fleet is a first one.
 
     Args:
         look: called at every look; what it raises ends the round. only: kinds and names, () for the whole fleet.
@@ -51,8 +51,8 @@ def _held(
     fleet = agents(client, POOL)
     part = chosen(fleet, only)
     # Before the round: no scheduled run takes an agent's only place meanwhile, and who is moved to data of its own
-    # meanwhile, and so switched on, stays on. A later round of some changes nobody's schedule.
-    samples = first_round.pause_samples(client, fleet) if not only or first_round.is_due() else []
+    # meanwhile, and so switched on, stays on. A later round changes nobody's schedule: who is on then was switched on.
+    samples = first_round.pause_samples(client, fleet) if first_round.is_due() else []
     began_at = datetime.now(UTC)
     show.say(f"first round: {len(part)} agents, capped")
     outcomes = first_round.run_round(client, part, first_round.Watch(look, lost))

@@ -1,7 +1,8 @@
 """What an agent is told: what is written, what its operator said, and what somebody edited in the UI. Pure.
 
 Key by key, three ways: what is written now, what the server was told last, what the server has now. Where the server
-differs from what it was told, a person was there, and that person's value is kept.
+differs from what it was told, a person was there, and that person's value is kept. What an operator said stays said
+where it is written so too: another day something else may be written. Only a source that is written is no wish.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from deployments.form import problems
 
 Values = Mapping[str, Any]
 MISSING = object()
+SOURCE, PRIVACY = "source", "privacy"
+# Beside the keys that the server was told, what the flow's defaults were then; no parameter can have this name.
+DEFAULTS = "(defaults)"
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,24 @@ def merge(model: type[BaseModel], written: Values, *, own: Values, told: Values,
         model: of the flow as it is now.
         written: of `prefect.yaml`, checked.
         own: what the operator said before.
-        told: what the server was told last, empty where nobody knows: then nothing there counts as edited.
+        told: what the server was told last (`record_of`), empty where nobody knows: nothing counts as edited then.
         server: what the server has, None where it has no such deployment.
     """
     edits = _edits(model, own, told, server) if told and server is not None else {}
-    kept, said = _fitting(model, written, {**own, **edits})
-    kept = {key: value for key, value in kept.items() if value != _filled(model, written, key)}
+    kept, said = _fitting(model, written, {**own, **edits}, edits)
+    back = {key for key in kept if kept[key] == _filled(model, written, key) and (key in edits or key == SOURCE)}
+    gone = [key for key in own if key in back and own[key] != kept[key]]
+    kept = {key: value for key, value in kept.items() if key not in back}
     new = [key for key in edits if key in kept]
-    said = [*said, *(f"keeps {key} = {_short(kept[key])}, as it was edited on the server" for key in new)]
+    said += [f"keeps {key} = {_short(kept[key])}, as it was edited on the server" for key in new]
+    said += [f"gives up {key} = {_short(own[key])}: on the server it is as written again" for key in gone]
     return Merged({**written, **kept}, kept, frozenset(edits), tuple(said))
+
+
+def record_of(model: type[BaseModel], sent: Values) -> dict[str, Any]:
+    """What the server is told, with the flow's defaults of now: a form that fills them in later edits nothing."""
+    defaults = {key: value for key in model.model_fields if (value := _filled(model, {}, key)) is not MISSING}
+    return {**sent, DEFAULTS: {key: value for key, value in defaults.items() if key not in sent}}
 
 
 def _edits(model: type[BaseModel], own: Values, told: Values, server: Values) -> dict[str, Any]:
@@ -55,25 +68,35 @@ def _edits(model: type[BaseModel], own: Values, told: Values, server: Values) ->
 
     What the operator said since is newer than that: it is not among what was told.
     """
-    found = {}
-    for key in [*told, *(key for key in server if key not in told)]:
-        now, last = _filled(model, server, key), _filled(model, told, key)
+    last_defaults, found = told.get(DEFAULTS, {}), {}
+    for key in [*(key for key in told if key != DEFAULTS), *(key for key in server if key not in told)]:
+        now, last = _filled(model, server, key), _filled(model, {**last_defaults, **told}, key)
         unsent = key in own and key not in told
         if now != last and now is not MISSING and not unsent:
             found[key] = now
     return found
 
 
-def _fitting(model: type[BaseModel], written: Values, own: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _fitting(model: type[BaseModel], written: Values, own: Values, edits: Values) -> tuple[dict[str, Any], list[str]]:
     """Those that the flow still takes, and a sentence for each that it does not."""
     kept, said = dict(own), []
     while kept and (found := problems(model, {**written, **kept})):
         wrong = {problem.first: problem for problem in found if problem.first in kept}
         if not wrong:  # they fit one by one, but not together with what is written
-            return {}, [*said, f"drops its own {', '.join(kept)}: {found[0].what}"]
+            wrong = {_first_to_go(model, written, kept, edits): found[0]}
         for key, problem in wrong.items():
             said.append(f"drops {key} = {_short(kept.pop(key))}: {problem.what}")
     return kept, said
+
+
+def _first_to_go(model: type[BaseModel], written: Values, kept: Values, edits: Values) -> str:
+    """Which one gives way: one without which all the others fit; of several an edit; source and privacy last."""
+    in_turn = sorted(kept, key=lambda key: (key == SOURCE, key == PRIVACY, key not in edits))
+
+    def fits(without: str) -> bool:
+        return not problems(model, {**written, **{key: kept[key] for key in kept if key != without}})
+
+    return next(filter(fits, in_turn), in_turn[0])
 
 
 def _filled(model: type[BaseModel], values: Values, key: str) -> Any:

@@ -3,6 +3,8 @@
 Writes only what reads back whole; whatever fails puts everything back as it was. Tells no server.
 """
 
+import ast
+import builtins
 import keyword
 import os
 import re
@@ -20,16 +22,19 @@ from deployments.agents import AGENT_TAG, SAMPLE_TAG, name_of
 from deployments.environment import apply_client_environment
 from deployments.fleet import PREFECT_FILE, Entry, checkout, installed_modules, read_fleet
 from deployments.fleet_text import free_time, inserted, scalar, written
-from deployments.use import place_of
-from deployments.uses import Uses
+from deployments.use import checked_text, place_of
+from deployments.uses import ZONE_KEY, Uses
 from governor.errors import BadInput, HotdeskError, NotReady
 from governor.settings import prepare_home
+from governor.state.sessions import recall
 
 KINDS = PROMPT, STEPS = "prompt", "steps"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MOST_CHARACTERS = 40
 SAMPLE = "flows/samples/feeds/news.atom.xml"
 NOTHING = "Nothing was changed."
+# Some name, to read the template by.
+WORDS = {"dashed": "an-agent", "module": "an_agent", "classed": "AnAgent"}
 ENTRYPOINT = "flows/prompt_agent.py:prompt_agent"
 
 
@@ -66,22 +71,32 @@ def run_new_agent(draft: Draft, *, root: Path | None = None, cwd: Path | None = 
         source = _source(draft.source, root, cwd or Path.cwd())
         hour, minute = free_time(entries)
         new = _files(draft, root) | {
-            root / PREFECT_FILE: _fleet(draft, (root / PREFECT_FILE).read_text(), source, f"{minute} {hour} * * *")
+            root / PREFECT_FILE: _fleet(draft, _text_of(root / PREFECT_FILE), source, f"{minute} {hour} * * *")
         }
         entry = _write(new, lambda: _reads_back(draft, root))
     for path in new:
         yield f"wrote {path.relative_to(root)}"
     name = name_of(entry, root)
-    yield f"{name} has its time at {hour:02}:{minute:02} UTC every day and reads {source}"
+    yield f"{name} has its time at {hour:02}:{minute:02} {recall(ZONE_KEY) or 'UTC'} every day and reads {source}"
     if draft.kind == STEPS:
         yield f"test it:   python -m pytest tests/unit/test_flows_{draft.module}.py"
     yield "deploy it: hotdesk bootstrap"
     yield f"run it:    prefect deployment run '{name}'"
     if SAMPLE_TAG in entry.tags:
-        yield f"put it to work: hotdesk use {name} --source PATH"
+        from deployments.first_round import is_due  # imports Prefect
+
+        when = "" if is_due() else " (until then it is paused, as all on samples are)"
+        yield f"put it to work: hotdesk use {name} --source PATH{when}"
+
+
+def _text_of(path: Path) -> str:
+    """The file with its own line ends."""
+    return path.read_bytes().decode()  # read_fleet read it, so it is UTF-8
 
 
 def _check(draft: Draft, entries: list[Entry], root: Path) -> None:
+    for said in filter(None, (draft.about, draft.question, *draft.answers, *draft.fields)):
+        checked_text(said)
     if draft.kind not in KINDS:
         raise BadInput(f"There is no kind {draft.kind!r}.", means=NOTHING, remedy=f"Kinds are: {', '.join(KINDS)}.")
     if not NAME.fullmatch(draft.name) or len(draft.name) > MOST_CHARACTERS:
@@ -93,10 +108,10 @@ def _check(draft: Draft, entries: list[Entry], root: Path) -> None:
     if any(entry.name == draft.name for entry in entries):
         raise BadInput(f"There is an agent {draft.name!r}.", means=NOTHING, remedy="Choose another name.")
     if draft.kind == STEPS:
-        _check_steps(draft, root)
+        _check_steps(draft, entries, root)
 
 
-def _check_steps(draft: Draft, root: Path) -> None:
+def _check_steps(draft: Draft, entries: list[Entry], root: Path) -> None:
     if draft.question or draft.answers or draft.fields:
         raise BadInput(
             "A flow with steps of its own asks what its file says.",
@@ -109,9 +124,39 @@ def _check_steps(draft: Draft, root: Path) -> None:
             means=NOTHING,
             remedy=f"Choose another name, such as {draft.name}-agent.",
         )
+    if draft.module in _names_of_template() or (root / "flows" / draft.module).is_dir():
+        raise BadInput(
+            f"{draft.module!r} is a name that the flow itself needs, or a folder of flows/.",
+            means=NOTHING,
+            remedy=f"Choose another name, such as {draft.name}-agent.",
+        )
     for path in _paths(draft, root).values():
         if path.exists():
-            raise BadInput(f"There is a file {path.relative_to(root)}.", means=NOTHING, remedy="Choose another name.")
+            raise _is_there(path.relative_to(root), draft, entries)
+
+
+def _is_there(path: Path, draft: Draft, entries: list[Entry]) -> BadInput:
+    """A file of that name: somebody's, or left over from this command."""
+    if any(Path(entry.flow_file).stem == draft.module for entry in entries):
+        return BadInput(f"There is a file {path}.", means=NOTHING, remedy="Choose another name.")
+    return BadInput(
+        f"There is a file {path}, and no entry of {PREFECT_FILE} uses it.",
+        means=NOTHING,
+        remedy="If it is left over from a `hotdesk new-agent` that was ended, delete it; else choose another name.",
+    )
+
+
+def _names_of_template() -> frozenset[str]:
+    """What the flow's file binds at its top, and what it may call without an import."""
+    bound: set[str] = set()
+    for node in ast.parse(Template(_template("flow.py.txt")).substitute(WORDS)).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Assign):
+            bound |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return frozenset(bound - set(WORDS.values())) | frozenset(dir(builtins))
 
 
 def _is_module(module: str) -> bool:

@@ -1,20 +1,21 @@
 """Which agents a round is for, and in which order: those that read what the others wrote come last.
 
-Only `agents` asks the server; everything else is a function of names.
+Only `agents` asks the server, and imports Prefect; everything else is a function of names.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags, FlowFilter, FlowFilterId
-from prefect.client.schemas.responses import DeploymentResponse
-
+from deployments.agents import AGENT_TAG, SAMPLE_TAG
 from deployments.fleet import did_you_mean
 from governor.errors import BadInput
 
-AGENT_TAG, SAMPLE_TAG = "agent", "sample"
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
 # Agents whose answers are labels, choices or a schema: the demo model is at its best there, so a newcomer sees them.
 CONSTRAINED = ("triage", "extract", "check", "index", "log-watch")
 # These read what all others wrote.
@@ -42,8 +43,10 @@ def kind_of(agent: str) -> str:
     return agent.partition("/")[0].replace("_", "-")
 
 
-def agents(client: SyncPrefectClient, pool: str) -> list[Agent]:
+def agents(client: "SyncPrefectClient", pool: str) -> list[Agent]:
     """Every agent deployed to `pool`, in the order of a round."""
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterId
+
     found = [one for one in _deployments(client) if one.work_pool_name == pool]
     flow_ids = sorted({one.flow_id for one in found}, key=str)
     flows = client.read_flows(flow_filter=FlowFilter(id=FlowFilterId(any_=flow_ids)), limit=PAGE) if found else []
@@ -51,7 +54,9 @@ def agents(client: SyncPrefectClient, pool: str) -> list[Agent]:
     return in_order(Agent(f"{names[one.flow_id]}/{one.name}", one.id, SAMPLE_TAG in one.tags) for one in found)
 
 
-def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+def _deployments(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
     wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[AGENT_TAG]))
     found: list[DeploymentResponse] = []
     while True:
@@ -73,7 +78,10 @@ def waves(fleet: Sequence[Agent]) -> list[list[Agent]]:
 
 
 def chosen(fleet: Sequence[Agent], wanted: Sequence[str]) -> list[Agent]:
-    """The agents that somebody asked for by kind (`triage`) or by name (`triage/inbox`), also `a,b`; all for none.
+    """The agents that somebody asked for, also `a,b`; all for none.
+
+    Args:
+        wanted: kinds (`triage`) and names (`triage/inbox`, or `inbox` where no other agent has it).
 
     Raises:
         BadInput: there is no such kind or agent.
@@ -89,12 +97,12 @@ def _meant(word: str, fleet: Sequence[Agent]) -> list[str]:
     kind, slash, name = word.partition("/")
     kind = kind_of(kind)
     found = [one.name for one in fleet if one.kind == kind and (not slash or one.name.partition("/")[2] == name)]
-    if found:
-        return found
-    same_name = [one.name for one in fleet if one.name.partition("/")[2] == kind]
-    known = same_name or [*dict.fromkeys(one.kind for one in fleet), *(one.name for one in fleet)]
+    same_name = [one.name for one in fleet if one.name.partition("/")[2] == word]
+    if found or len(same_name) == 1:
+        return found or same_name
+    known = [*dict.fromkeys(one.kind for one in fleet), *(one.name for one in fleet)]
     raise BadInput(
         f"There is no agent and no kind of agent called `{word}`.",
         means="No agent was run.",
-        remedy=f"Did you mean `{same_name[0]}`?" if same_name else did_you_mean(word, known),
+        remedy=f"Say {' or '.join(same_name)}." if same_name else did_you_mean(word, known),
     )

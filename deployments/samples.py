@@ -7,6 +7,8 @@ import hashlib
 import logging
 import shutil
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -17,6 +19,8 @@ from governor.settings import Home
 
 SAMPLES, REPOSITORY = "samples", "repository"
 MAKER = Path(deployments.__file__).with_name("sample_repository.py")
+# To make one takes seconds: a draft that is older was left by a command that was killed.
+DRAFT_SECONDS = 3600.0
 RECIPE = Path(deployments.__file__).parents[1] / "flows" / SAMPLES / "repository_recipe"
 
 
@@ -25,6 +29,7 @@ def prepare_samples(where: Home) -> None:
     target = where.root / SAMPLES / REPOSITORY
     marker = target.with_name(f"{REPOSITORY}.recipe")
     recipe = recipe_digest()
+    _sweep(target.parent)
     if not recipe or (target.is_dir() and marker.is_file() and marker.read_text() == recipe):
         return
     try:
@@ -45,8 +50,16 @@ def recipe_digest(maker: Path = MAKER, folder: Path = RECIPE) -> str:
     return digest.hexdigest()
 
 
+def _sweep(folder: Path) -> None:
+    """Remove drafts of commands that were killed; one that is being made beside us stays."""
+    for draft in folder.glob(f".{REPOSITORY}.*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
 def _make(target: Path) -> None:
-    """Made beside it and moved there whole; who reads the old one meanwhile keeps its files."""
+    """Made beside it and moved there whole. The old one is removed at once: who reads it meanwhile may fail."""
     from deployments.sample_repository import make_repository
 
     target.parent.mkdir(exist_ok=True, mode=0o700)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import httpx
 
 from deployments.environment import SERVER, apply_client_environment, configured_url
-from deployments.fleet import Entry
+from deployments.fleet import Entry, checkout
 from deployments.server import answers
 from deployments.services import running
 from deployments.uses import Seen, Uses
-from governor.errors import HotdeskError
+from governor.errors import BadInput, HotdeskError
 from governor.settings import Home
 
 if TYPE_CHECKING:
@@ -46,23 +46,28 @@ class Server:
 
         return get_client(sync_client=True)
 
-    def send(self, agents: Mapping[str, Entry]) -> "list[Deployed] | None":
-        """Deploy those that the server knows; None where it does not answer.
+    def send(self, agents: Mapping[str, Entry]) -> "list[Deployed]":
+        """Deploy those that the server knows; what was told, nothing where it does not answer or not any more.
 
         Raises:
-            BadInput: it refuses a value.
+            BadInput: it refuses a value; those after it were told all the same.
         """
         if not self.answers:
-            return None
+            return []
         from deployments.deploying import deploy, deployment_of
+        from deployments.flow_parameters import load_flows
         from governor.profile import current_profile
 
-        try:
-            with self.client() as client:
-                there = [entry for name, entry in agents.items() if deployment_of(client, name)]
-                return deploy(client, there, cadence=current_profile().cadence, uses=Uses(self.where))
-        except httpx.HTTPError:
-            return None
+        done: list[Deployed] = []
+        refused: list[BadInput] = []
+        with suppress(httpx.HTTPError), self.client() as client:
+            there = [entry for name, entry in agents.items() if deployment_of(client, name)]
+            flows, cadence, uses = load_flows(there, checkout()), current_profile().cadence, Uses(self.where)
+            for entry in there:  # one by one, to know who was told when it falls silent
+                done += deploy(client, [entry], cadence=cadence, uses=uses, flows=flows, on_refusal=refused.append)
+        if refused:
+            raise refused[0]
+        return done
 
     def look(self, names: Sequence[str]) -> dict[str, Seen]:
         """What the server has of these agents; empty where it does not answer."""

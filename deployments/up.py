@@ -45,6 +45,7 @@ def run_up(plan: Plan) -> int:
     if plan.profile:
         os.environ["HOTDESK_PROFILE"] = plan.profile
     where = prepare_home()
+    check_only(plan.only)
     show = screen()
     with up_lock(where):
         log_to_file(where, "up")
@@ -55,6 +56,23 @@ def run_up(plan: Plan) -> int:
             return INTERRUPTED if plan.once else 0
         finally:
             _stop(where, show)
+
+
+def check_only(only: tuple[str, ...]) -> None:
+    """Look the names up in `prefect.yaml`, before anything is started.
+
+    Raises:
+        BadInput: there is no such agent, or the file cannot be read.
+    """
+    if not only:
+        return
+    from uuid import uuid4
+
+    from deployments.agents import agents_of
+    from deployments.fleet import read_fleet
+    from deployments.round_agents import Agent, chosen
+
+    chosen([Agent(name, uuid4(), sample=False) for name in agents_of(read_fleet())], only)
 
 
 def _run(plan: Plan, where: Home, show: Screen) -> int:
@@ -161,10 +179,15 @@ def _tour(show: Screen) -> int:
 
 
 def run_bootstrap(port: int | None) -> None:
-    """`hotdesk bootstrap`: set up the server in use, which somebody else may have started."""
+    """`hotdesk bootstrap`: set up the server in use, which somebody else may have started.
+
+    Raises:
+        BadInput: the server refuses a deployment; all others stand then.
+    """
     where = prepare_home()
     show = screen()
     apply_client_environment(where, port)
     from deployments.ground import find_profile, set_up
 
-    set_up(find_profile(show), show)
+    if refused := set_up(find_profile(show), show):
+        raise refused[0]

@@ -15,18 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from deployments.agents import AGENT_TAG, SAMPLE_TAG
 from deployments.fleet import Entry
 from deployments.form import PARAMETERS
-from deployments.merging import Merged, merge
+from deployments.merging import DEFAULTS, SOURCE, Merged, merge, record_of
 from governor.errors import NotReady
 from governor.settings import Home
 from governor.state.agents import AgentUse
 from governor.state.sessions import reading, recall, transaction
 
-SOURCE, ZONE = "source", "timezone"
+ZONE = "timezone"
 ZONE_KEY = "fleet_timezone"
 UTC_NAMES = (None, "UTC")
 # One agent is sent in about 0.1 s; who waits longer than this waits for a server that hangs.
@@ -45,11 +45,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Settled:
-    """One agent as it is to be deployed. `paused`: None leaves it as it is; `own`: what its operator told it."""
+    """One agent as it is to be deployed.
+
+    Attributes:
+        paused: None leaves it as it is. own: what its operator told it, None for what is no agent.
+        told: what the server knows once it was sent.
+    """
 
     entry: Entry
     paused: bool | None = None
     own: Mapping[str, Any] | None = None
+    told: Mapping[str, Any] | None = None
     said: tuple[str, ...] = ()
 
 
@@ -67,8 +73,8 @@ def settle(
     """
     own, told = (use.parameters, use.deployed) if use else ({}, {})
     written = _in_zone(entry.parameters.get(PARAMETERS, {}), model, zone)
-    server = None if seen is None or _sent_by_hand(entry, own, told, seen) else seen.parameters
-    merged = merge(model, written, own=own, told=told, server=server)
+    by_hand = seen is not None and _sent_by_hand(entry, own, told, seen)
+    merged = merge(model, written, own=own, told=told, server=None if seen is None or by_hand else seen.parameters)
     in_use = SOURCE in merged.own
     parameters = {**entry.parameters, PARAMETERS: merged.parameters}
     changed: dict[str, Any] = {"parameters": parameters}
@@ -79,13 +85,23 @@ def settle(
     paused = _paused(entry, merged, told, seen, known=use is not None)
     if seen is None and not in_use and not round_due and SAMPLE_TAG in entry.tags:
         paused = True  # it came with an upgrade, after the round that would have paused it
-    return Settled(entry.model_copy(update=changed), paused, merged.own, merged.said)
+    again = ", ".join(key for key in merged.own if key in told) if by_hand else ""
+    said = (f"has again what it was told ({again}): the server had all as written", *merged.said)
+    settled = entry.model_copy(update=changed)
+    return Settled(settled, paused, merged.own, record_of(model, merged.parameters), said if again else merged.said)
 
 
 def _sent_by_hand(entry: Entry, own: Mapping[str, Any], told: Mapping[str, Any], seen: Seen) -> bool:
-    """Whether `prefect deploy` sent the entry as written over an agent in use: nobody edited that."""
+    """Whether `prefect deploy` sent the entry as written over what was told: nobody edited that.
+
+    It also brings back the tag that an agent in use lost; where there is none, only a form that is all as written
+    tells.
+    """
     was_in_use = SOURCE in own and own.get(SOURCE) == told.get(SOURCE)
-    return was_in_use and SAMPLE_TAG in entry.tags and SAMPLE_TAG in seen.tags
+    if was_in_use and SAMPLE_TAG in entry.tags:
+        return SAMPLE_TAG in seen.tags
+    last = {key: value for key, value in told.items() if key != DEFAULTS}
+    return last != seen.parameters == to_jsonable_python(entry.parameters.get(PARAMETERS, {}))
 
 
 def _paused(entry: Entry, merged: Merged, told: Mapping[str, Any], seen: Seen | None, *, known: bool) -> bool | None:
@@ -144,7 +160,7 @@ class Uses:
     def record(self, name: str, settled: Settled, *, now: datetime) -> None:
         """The server was told."""
         if settled.own is not None:
-            keep(name, own=settled.own, told=settled.entry.parameters[PARAMETERS], now=now)
+            keep(name, own=settled.own, told=settled.told or {}, now=now)
 
 
 def use_of(name: str) -> AgentUse | None:
@@ -166,6 +182,15 @@ def keep(name: str, *, own: Mapping[str, Any], told: Mapping[str, Any], now: dat
     )
     with transaction() as session:
         session.merge(row)
+
+
+def put_back(name: str, before: AgentUse | None) -> None:
+    """The row as it was, for what the server refused."""
+    if before is not None:
+        keep(name, own=before.parameters, told=before.deployed, now=before.updated_at)
+        return
+    with transaction() as session:
+        session.execute(delete(AgentUse).where(AgentUse.agent == name))
 
 
 def _wait_for(handle: int) -> None:

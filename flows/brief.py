@@ -13,7 +13,7 @@ from blocks.checking.day_facts import Question, comes_first, first_by_rule, says
 from blocks.parameters import AgentParameters
 from blocks.reading.prompts import read_prompt
 from blocks.untrusted import as_data
-from blocks.writing.markdown import byline, cell
+from blocks.writing.markdown import byline, cell, escaped
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
@@ -24,8 +24,12 @@ TOLD_CHARACTERS = 900
 
 
 class BriefParameters(AgentParameters):
-    """Which brief; `source` is the folder with calendars and todo.md (`state:out` for reports, which read none)."""
+    """Which brief, and what it reads."""
 
+    source: str = Field(
+        description="day-plan and week: folder with calendars (.ics) and todo.md; the two reports do not read it."
+    )
+    max_items: int = Field(default=8, ge=1, le=200, description="Not used: a brief asks three questions at most.")
     brief: Brief = Field(description="day-plan, evening-report, week or fleet-report.")
     outputs: str = Field(default="state:out", description="Folder of all agents' outputs.")
     expects: list[str] = Field(default_factory=list, description="Agents (FLOW/NAME) that are named when missing.")
@@ -48,7 +52,7 @@ def brief(parameters: BriefParameters) -> State:
         )
         gathered = gather(parameters.brief, told)
         for name, digest in gathered.inputs.items():
-            run.saw(name, digest)
+            run.saw(name, digest, text=gathered.words)
         asked = [first_request(question, parameters) for question in gathered.questions]
         firsts = run.ask_all(asked) if asked else []
         tokens = run.tokens(parameters.max_tokens)
@@ -86,9 +90,9 @@ def page(gathered: Gathered, firsts: list[Answer], said: list[Answer]) -> str:
     parts = list[str]()
     for question, answer in zip(gathered.questions, firsts, strict=True):
         chosen = answer.data if answer.verified else first_by_rule(question.choices)
-        parts.append(f"{question.heading}: **{cell(chosen)}** *({byline(answer)})*")
+        parts.append(f"{question.heading}: **{escaped(chosen)}** *({byline(answer)})*")
     if said and said[0].verified:
         parts.append(f"{cell(said[0].text.strip())} *({byline(said[0])})*")
     else:
-        parts.append(f"{cell(gathered.told[0] if gathered.told else gathered.nothing)} *(by rules only)*")
+        parts.append(f"{escaped(gathered.told[0] if gathered.told else gathered.nothing)} *(by rules only)*")
     return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in gathered.sections)])

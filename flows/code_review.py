@@ -17,6 +17,8 @@ from blocks.checking.review import (
     SEVERITIES,
     Finding,
     code_line,
+    concern_rule,
+    decision_rule,
     findings_of,
     grade_schema,
     note_rule,
@@ -28,7 +30,7 @@ from blocks.parameters import AgentParameters
 from blocks.reading.diffs import Diff, read_diff
 from blocks.reading.history import RANGES, ranges_text, span_of
 from blocks.reading.prompts import read_prompt
-from blocks.reading.repository import open_repository
+from blocks.reading.repository import MAX_BYTES, open_repository
 from blocks.reading.untested import Gap, gaps_of
 from blocks.untrusted import as_data
 from blocks.writing.findings import BY_RULES, Row, findings_csv, findings_page
@@ -52,6 +54,9 @@ class CodeReviewParameters(AgentParameters):
     )
     days: int = Field(default=3, ge=1, le=366, description="How far back the first run looks; later ones go on.")
     max_findings: int = Field(default=12, ge=1, le=100, description="Most rows; the page says how many more there are.")
+    max_bytes: int = Field(
+        default=MAX_BYTES, ge=1024, le=67_108_864, description="Not used: of what git prints 8 MiB are read."
+    )
     prompt_file: str = Field(default="", description="Words of your own for the focus; empty: those that come with it.")
 
 
@@ -92,7 +97,7 @@ def graded(run: Run, findings: list[Finding], parameters: CodeReviewParameters) 
         [
             ModelRequest(
                 kind=Kind.CODE,
-                prompt=prompt.safe_substitute(path=as_data(f.path, 80), text=code_line(f.text), what=f.what),
+                prompt=prompt.safe_substitute(path=as_data(f.path, 80), text=code_line(f.text, f.path), what=f.what),
                 json_schema=grade_schema(),
                 max_tokens=run.tokens(parameters.max_tokens),
                 verifier=note_rule(f"{f.text} {f.what}"),
@@ -121,6 +126,7 @@ def chosen(run: Run, gaps: list[Gap], parameters: CodeReviewParameters) -> list[
                 prompt=prompt.safe_substitute(name=as_data(gap.name, 60), text="\n".join(lines[gap])),
                 choices=lines[gap],
                 max_tokens=run.tokens(parameters.max_tokens),
+                verifier=decision_rule(lines[gap]),
             )
             for gap in asked
         ]
@@ -143,6 +149,7 @@ def noted(run: Run, diff: Diff, parameters: CodeReviewParameters) -> tuple[list[
                 ),
                 json_schema=note_schema(sorted(lines)),
                 max_tokens=run.tokens(parameters.max_tokens),
+                verifier=concern_rule(lines),
             )
             for path, lines in asked
         ]

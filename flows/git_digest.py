@@ -25,9 +25,9 @@ from blocks.reading.commit_groups import (
     grouped,
     heading_of,
 )
-from blocks.reading.history import RANGES, Commit, commits_of, ranges_text, span_of
+from blocks.reading.history import RANGES, Commit, commits_of, older_than, ranges_text, span_of
 from blocks.reading.prompts import read_prompt
-from blocks.reading.repository import open_repository
+from blocks.reading.repository import MAX_BYTES, open_repository
 from blocks.untrusted import as_data
 from blocks.writing.history import history_page
 from blocks.writing.markdown import byline
@@ -54,6 +54,9 @@ class GitDigestParameters(AgentParameters):
         default="changelog", description="By kind of change, by author, or by part with numbers."
     )
     days: int = Field(default=7, ge=1, le=366, description="How far back the first run looks; later ones go on.")
+    max_bytes: int = Field(
+        default=MAX_BYTES, ge=1024, le=67_108_864, description="Not used: of what git prints 8 MiB are read."
+    )
     prompt_file: str = "flows/prompts/git_digest.md"
     heading_prompt_file: str = "flows/prompts/git_heading.md"
 
@@ -88,7 +91,9 @@ def git_digest(parameters: GitDigestParameters) -> State:
         said = {group.name: answer for group, answer in zip(worded, answers, strict=True)}
         files = {RANGES: ranges_text(run.folder, run.day, span)}
         title = f"{parameters.form.capitalize()}: {run.agent}"
-        run.write(title, history_page(commits, groups, said, span.note, sorters), files=files)
+        older = older_than(repository, commits, span)
+        note = f"{span.note}; {older} older ones are not told" if older else span.note
+        run.write(title, history_page(commits, groups, said=said, note=note, sorters=sorters), files=files)
     return run.state
 
 

@@ -11,13 +11,14 @@ from pydantic import Field, model_validator
 
 from blocks.agent import CouldNot, agent
 from blocks.checking.prompted import fields_rule, fields_schema, filled, prose_rule
+from blocks.fitting import LEAST_TEXT_TOKENS, fitted, within_tokens
 from blocks.parameters import AgentParameters
 from blocks.reading.any_source import read_items
 from blocks.reading.items import Item
 from blocks.untrusted import as_data
 from blocks.writing.csv_files import csv_text
 from blocks.writing.markdown import table
-from blocks.writing.prompted import prose_page, row_of
+from blocks.writing.prompted import left_out, prose_page, row_of
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
 
@@ -44,7 +45,9 @@ class PromptAgentParameters(AgentParameters):
     most_characters: int = Field(default=400, ge=20, le=8000, description="Longest prose that stands.")
     banned: list[str] = Field(default_factory=list, max_length=100, description="Phrases that must not be said.")
     faithful: bool = Field(default=True, description="Prose: numbers and most words must be those of the source.")
-    text_characters: int = Field(default=1000, ge=100, le=12_000, description="How much of an item is shown.")
+    text_characters: int = Field(
+        default=1000, ge=100, le=12_000, description="How much of an item is shown; less where a context is too small."
+    )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -64,7 +67,8 @@ def prompt_agent(parameters: PromptAgentParameters) -> State:
     """Read -> ask the question about each item -> check by the kind's rule -> write the page and its rows."""
     with agent(parameters) as run:
         wanted = run.items(parameters.max_items)
-        items = run.take(read_items(parameters.source, max_items=wanted, max_bytes=parameters.max_bytes))
+        found = read_items(parameters.source, max_items=wanted, max_bytes=parameters.max_bytes)
+        items = run.take(found.items)
         tokens = run.tokens(parameters.max_tokens)
         answers = run.ask_all([request(item, parameters, tokens) for item in items])
         if not any(answer.verified for answer in answers):
@@ -76,17 +80,20 @@ def prompt_agent(parameters: PromptAgentParameters) -> State:
         rows = [row_of(i, a, labels, tuple(parameters.fields)) for i, a in zip(items, answers, strict=True)]
         is_prose = parameters.kind in (Kind.SUMMARISE, Kind.WRITE)
         passed = sum(answer.verified for answer in answers)
-        head = f"{len(rows)} items, {passed} answered by a model.\n\n"
+        head = f"{len(rows)} items, {passed} answered by a model.{left_out(found.problems)}"
         page = prose_page(items, rows) if is_prose else table(columns, rows)
-        run.write(f"{run.agent}", head + page, files={"rows.csv": csv_text(columns, rows)})
+        run.write(run.agent, f"{head}\n\n{page}", files={"rows.csv": csv_text(columns, rows)})
     return run.state
 
 
 def request(item: Item, told: PromptAgentParameters, tokens: int) -> ModelRequest:
-    """The question about one item, with the constraint and the rule of its kind."""
-    title, text = as_data(item.title, 200), as_data(item.text, told.text_characters)
-    prompt = filled(told.question, title=title, text=text)
-    source = f"{title}\n{text}"
+    """The question about one item, or about as much of it as fits, with the constraint and the rule of its kind."""
+    title = within_tokens(as_data(item.title, 200), LEAST_TEXT_TOKENS)
+    return fitted(lambda text: _about(title, text, told, tokens=tokens), as_data(item.text, told.text_characters))
+
+
+def _about(title: str, text: str, told: PromptAgentParameters, *, tokens: int) -> ModelRequest:
+    prompt, source = filled(told.question, title=title, text=text), f"{title}\n{text}"
     if told.kind is Kind.CLASSIFY:
         choices = tuple(told.answers.values())
         return ModelRequest(kind=told.kind, prompt=prompt, choices=choices, max_tokens=min(LABEL_TOKENS, tokens))

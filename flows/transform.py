@@ -13,15 +13,20 @@ from pydantic import Field, model_validator
 from blocks.agent import CouldNot, Run, agent
 from blocks.checking.translations import Language, read_terms
 from blocks.parameters import AgentParameters
+from blocks.reading.cut import whole_rows
 from blocks.reading.items import Item
+from blocks.reading.places import locate
 from blocks.reading.prompts import read_prompt
-from blocks.reading.rows import read_rows
 from blocks.reading.texts import TextFile, read_texts
+from blocks.recalled import are_known
 from blocks.transforming import Plan, Question, alt_texts, seo_meta, transcripts
 from blocks.translating import translation
+from blocks.untrusted import visible
 from blocks.writing.csv_files import csv_text
 from blocks.writing.markdown import table
 from blocks.writing.safe_markdown import tame
+from blocks.writing.siblings import left_behind, tame_sibling
+from blocks.writing.transformed import summary
 from governor.answers import Answer
 from governor.policy.requests import ModelRequest
 
@@ -63,9 +68,9 @@ class TransformParameters(AgentParameters):
 def transform(parameters: TransformParameters) -> State:
     """Read -> ask for each block, part, image or page -> check -> write the siblings."""
     with agent(parameters) as run:
-        files = read_texts(parameters.source, SUFFIXES[parameters.task])
+        files = read_texts(parameters.source, SUFFIXES[parameters.task], max_bytes=parameters.max_bytes)
         plan = _plan(run, parameters, files)
-        questions = plan.questions[: len(run.take([question.item for question in plan.questions]))]
+        questions = _taken(run, parameters, plan.questions)
         answers = _answers(run, parameters, questions)
         answers |= _answers(run, parameters, plan.then(answers))
         done, siblings = plan.finish(answers)
@@ -73,11 +78,13 @@ def transform(parameters: TransformParameters) -> State:
         columns = ["place", "text", "by"]
         if not any(one.text for one in done):
             raise CouldNot("nothing passed its checks; every file stays as it is", facts=table(columns, rows[:50]))
-        passed, left = sum(one.is_model for one in done), len(plan.questions) - len(questions)
-        later = f" {left} more were left for a later run." if left else ""
-        head = f"{len(siblings)} files, {len(rows)} places, {passed} in a model's words.{later}\n\n"
-        siblings = {n: tame(t, links=run.links) if n.endswith(".summary.md") else t for n, t in siblings.items()}
-        run.write(run.agent, head + table(columns, rows), files={**siblings, "rows.csv": csv_text(columns, rows)})
+        head = summary(done, files=len(siblings), later=len(plan.questions) - len(questions))
+        soften = tame_sibling if parameters.task is Task.TRANSLATE else tame
+        pages = {n: soften(t, links=run.links) if n.endswith(".md") else t for n, t in siblings.items()}
+        gone = left_behind(run.folder, locate(parameters.source), written=pages.keys())
+        run.write(run.agent, f"{head}\n\n{table(columns, rows)}", files={**pages, "rows.csv": csv_text(columns, rows)})
+        for path in gone:
+            path.unlink(missing_ok=True)
     return run.state
 
 
@@ -86,28 +93,44 @@ def _plan(run: Run, told: TransformParameters, files: list[TextFile]) -> Plan:
     for file in files:
         run.saw(file.name, Item(id=file.name, title="", text=file.text).sha256, text=file.text)
     if told.task is Task.TRANSLATE:
-        terms = read_terms(read_rows(told.glossary, max_bytes=told.max_bytes)) if told.glossary else []
+        terms = read_terms(whole_rows(told.glossary, max_bytes=told.max_bytes)) if told.glossary else []
         return translation(files, terms, into=told.language, out_of=told.written_in)
     return {Task.TRANSCRIPTS: transcripts, Task.ALT_TEXT: alt_texts, Task.SEO_META: seo_meta}[told.task](files)
 
 
+def _taken(run: Run, told: TransformParameters, questions: list[Question]) -> list[Question]:
+    """What was answered at earlier runs, and as many new questions as the run's cap allows; in their order."""
+    is_known = are_known(run, _requests(run, told, questions))
+    new = [index for index, known in enumerate(is_known) if not known]
+    taken = set(new[: len(run.take([questions[index].item for index in new]))])
+    for question, known in zip(questions, is_known, strict=True):
+        if known:
+            run.saw(question.item.id, question.item.sha256, text=question.item.text)
+    return [question for index, question in enumerate(questions) if is_known[index] or index in taken]
+
+
 def _answers(run: Run, told: TransformParameters, questions: list[Question]) -> dict[str, Answer]:
     """Answers by the ids of their items: one batch for each kind of work."""
-    own_prompt = told.prompt_file or f"flows/prompts/transform_{told.task.replace('-', '_')}.md"
     answers: dict[str, Answer] = {}
     for kind in dict.fromkeys(question.kind for question in questions):
         batch = [question for question in questions if question.kind is kind]
-        requests = [
-            ModelRequest(
-                kind=kind,
-                prompt=read_prompt(one.prompt or own_prompt).safe_substitute(
-                    {"title": one.item.title, "text": one.item.text, **one.words}
-                ),
-                choices=one.choices or None,
-                max_tokens=run.tokens(told.max_tokens),
-                verifier=one.rule,
-            )
-            for one in batch
-        ]
-        answers |= {one.item.id: answer for one, answer in zip(batch, run.ask_all(requests), strict=True)}
+        asked = run.ask_all(_requests(run, told, batch))
+        answers |= {one.item.id: answer for one, answer in zip(batch, asked, strict=True)}
     return answers
+
+
+def _requests(run: Run, told: TransformParameters, questions: list[Question]) -> list[ModelRequest]:
+    """A request for each question; what comes from outside is made visible in it, line by line."""
+    own_prompt = told.prompt_file or f"flows/prompts/transform_{told.task.replace('-', '_')}.md"
+    names = dict.fromkeys(question.prompt or own_prompt for question in questions)
+    prompts = {name: read_prompt(name) for name in names}
+    tokens = run.tokens(told.max_tokens)
+    requests = []
+    for one in questions:
+        words = {"title": one.item.title, "text": one.item.text, **one.words}
+        prompt = prompts[one.prompt or own_prompt].safe_substitute({n: visible(said) for n, said in words.items()})
+        choices = one.choices or None
+        requests.append(
+            ModelRequest(kind=one.kind, prompt=prompt, choices=choices, max_tokens=tokens, verifier=one.rule)
+        )
+    return requests

@@ -17,7 +17,7 @@ from blocks.reading.prompts import read_prompt
 from blocks.untrusted import fence
 from blocks.writing.csv_files import csv_text
 from blocks.writing.markdown import byline, escaped, table
-from blocks.writing.rows_database import grown
+from blocks.writing.rows_database import Of, grown
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
@@ -67,8 +67,11 @@ def triage(parameters: TriageParameters) -> State:
         rows = [row(message, answer, parameters) for message, answer in zip(messages, answers, strict=True)]
         if all(label == UNLABELLED for _, label, *_ in rows):
             raise CouldNot("no message got a label", facts="\n".join(f"- {escaped(m.title)}" for m in messages))
-        kept = grown(run.folder / "rows.sqlite", COLUMNS, reversed(rows))
-        notes = [f"Not read: {escaped('; '.join(found.problems[:20]))}."] if found.problems else []
+        of = Of(source=parameters.source, day=run.day)
+        kept = grown(run.folder / "rows.sqlite", COLUMNS, reversed(rows), of=of)
+        left = len(found.items) - len(messages)
+        notes = [f"{left} older messages are left out (`max_items`)."] if left else []
+        notes += [f"Not read: {escaped('; '.join(found.problems[:20]))}."] if found.problems else []
         notes += [f"The earlier rows were begun anew: {escaped(kept.anew)}."] if kept.anew else []
         run.write(
             f"Triage: {run.agent}",

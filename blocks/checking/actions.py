@@ -6,15 +6,21 @@ Dates are `blocks.checking.dates`.
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
+from itertools import islice
 
 from blocks.checking.dates import DATE, DAY_WORD, find_dates
 from blocks.checking.forms import Field, Found, Part, bounded, field_of, with_words_before
 from blocks.reading.items import Item
 
 MOST_ACTIONS, LINE_CHARACTERS = 40, 300
+# More were at no meeting that has minutes of its actions.
+MOST_PEOPLE = 60
+# Before a day: far enough for the words that say that it is a due day.
+WORDS_CHARACTERS = 60
 PRESENT = re.compile(
-    r"^\W*(?:present|attendees|attending|participants|anwesend|teilnehmer(?:innen)?|présents?|there"
-    r"|in the room|on the call)\b[^:]*:\s*(.+)$",
+    r"^[^\w\n]*(?:present|attendees|attending|participants|anwesend|teilnehmer(?:innen)?|présents?|there"
+    r"|in the room|on the call)\b[^:\n]*:\s*(.+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 NAME = re.compile(r"\b[A-ZÄÖÜÉ][\w'’-]+(?: [A-ZÄÖÜ][\w'’-]+)?")
@@ -53,14 +59,15 @@ def actions(item: Item, own_names: Sequence[str] = ()) -> list[Part]:
     del own_names
     text = bounded(item.text)
     people, told = present(text), meeting_day(text)
-    lines = [line for line in _sentences(text) if is_action(line, people)][:MOST_ACTIONS]
+    lines = islice((line for line in _sentences(text) if is_action(line, people)), MOST_ACTIONS)
     return [_part(item.id, line, people, told) for line in lines]
 
 
 def present(text: str) -> list[str]:
     """First names and full names of those who were there, as the minutes list them."""
     listed = [name for match in PRESENT.finditer(text) for name in NAME.findall(ROLE.sub(" ", match[1]))]
-    return list(dict.fromkeys([*listed, *(name.split()[0] for name in listed)]))
+    known = list(dict.fromkeys(listed))[:MOST_PEOPLE]
+    return list(dict.fromkeys([*known, *(name.split()[0] for name in known)]))
 
 
 def meeting_day(text: str) -> date | None:
@@ -85,14 +92,19 @@ def _split(line: str, people: Sequence[str]) -> tuple[str, int] | None:
     """The one who does it, and where what is done begins."""
     body = MARK.match(line)
     start = body.end() if body else 0
-    known = sorted({*people, *ALL, "We", "I"}, key=len, reverse=True)
-    names = "|".join(map(re.escape, known))
-    match = re.compile(
-        rf"(?:@|\*\*)?\b({names})\b(?:\*\*)?(?:,? (?:and|und|&) (?:{names})\b)?\s*(?:{DOES}\b|[:–—→>-]+)\s*"
-    ).search(line, start)
+    match = _undertaking(tuple(people)).search(line, start)
     if match is None or match[1] in ("We", "I") or match.start() > start + 90:
         return None
     return match[1], match.end()
+
+
+@lru_cache(maxsize=8)
+def _undertaking(people: tuple[str, ...]) -> re.Pattern[str]:
+    """Somebody of them, and that they do something; made once for all lines of the minutes."""
+    names = "|".join(map(re.escape, sorted({*people, *ALL, "We", "I"}, key=len, reverse=True)))
+    return re.compile(
+        rf"(?:@|\*\*)?\b({names})\b(?:\*\*)?(?:,? (?:and|und|&) (?:{names})\b)?\s*(?:{DOES}\b|[:–—→>-]+)\s*"
+    )
 
 
 def _part(document: str, line: str, people: Sequence[str], told: date | None) -> Part:
@@ -118,7 +130,7 @@ def _what(line: str, begin: int) -> Field:
     ends = [m.start() for m in (*DATE.finditer(line, begin), *DAY_WORD.finditer(line, begin))]
     cut = whole
     for end in ends[:1]:
-        before = BY.search(line[:end])
+        before = _due_words(line, end)
         cut = line[begin : before.start() if before else end].strip(" .,;:(-–") or whole
     clause = cut.split(", ")[0]
     ranked = [(3, cut), (3 if cut.startswith(whole) else 2, whole), (1, line.strip(" .")), (1, clause)]
@@ -127,5 +139,9 @@ def _what(line: str, begin: int) -> Field:
 
 def _by(line: str) -> Field:
     found = [(m.start(), m.group()) for m in (*DATE.finditer(line), *DAY_WORD.finditer(line))]
-    told = [Found(3 if BY.search(line[:at]) else 1, v, with_words_before(line, at, v, 2)) for at, v in sorted(found)]
+    told = [Found(3 if _due_words(line, at) else 1, v, with_words_before(line, at, v, 2)) for at, v in sorted(found)]
     return field_of("by", told, may_lack=True)
+
+
+def _due_words(line: str, end: int) -> re.Match[str] | None:
+    return BY.search(line, max(0, end - WORDS_CHARACTERS), end)

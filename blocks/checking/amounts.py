@@ -22,6 +22,7 @@ CURRENCY = re.compile(r"\b(?:EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|JPY)\b|[€$£�
 SYMBOLS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 READ_AS = str.maketrans("OlI", "011")
 MOST_DIGITS = 15
+ADDS_UP = "adds up"
 
 TOTAL = re.compile(
     r"\btotal|gesamt|summe\b|betrag|(?:amount|balance|sum) (?:now )?due|zu zahlen|(?:to|à) (?:pay\b|payer)|montant dû",
@@ -52,6 +53,22 @@ class Role(StrEnum):
     TOTAL = "total"
     PAID = "paid"
     ASIDE = "aside"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the lines above a total come to. `items`: how many are no tax."""
+
+    items: int
+    net: Decimal
+    tax: Decimal
+
+    def say(self, total: Decimal | None) -> str:
+        """Whether the total is the sum, with or without the tax."""
+        if total is None or not self.items:
+            return "no lines to check"
+        gross = self.net + self.tax
+        return ADDS_UP if abs(total) in (abs(self.net), abs(gross)) else f"LINES SAY {gross}"
 
 
 @dataclass(frozen=True)
@@ -110,10 +127,8 @@ def _role(line: str) -> Role:
 
 def totals(text: str) -> list[str]:
     """Amounts that the paper calls its total, as written: those that its lines add up to first, then the last first."""
-    lines = priced(text)
-    named = [line for line in lines if line.role is Role.TOTAL]
-    raw = [(each, line.place) for line in reversed(named) for each in reversed(line.raw)]
-    agree = [each for each, place in raw if _say(_above(lines, place), amount(each)) == "adds up"]
+    raw = [(each, sums) for line, sums in reversed(_totals(priced(text))) for each in reversed(line.raw)]
+    agree = [each for each, sums in raw if sums.say(amount(each)) == ADDS_UP]
     return list(dict.fromkeys([*agree, *(each for each, _ in raw)]))
 
 
@@ -130,23 +145,18 @@ def signed(text: str, total: Decimal | None) -> Decimal | None:
 
 def sums_up(text: str, total: Decimal | None) -> str:
     """Whether the lines above the total add up to it, with or without the tax; recomputed, whatever anybody says."""
-    lines = priced(text)
-    place = next((line.place for line in lines if line.role is Role.TOTAL), None)
-    if total is None or place is None:
-        return "no total to check"
-    return _say(_above(lines, place), total)
+    first = next((sums for _, sums in _totals(priced(text))), None)
+    return "no total to check" if total is None or first is None else first.say(total)
 
 
-def _above(lines: Sequence[Priced], place: int) -> list[Priced]:
-    return [line for line in lines if line.place < place and line.role in (Role.ITEM, Role.TAX)]
-
-
-def _say(lines: Sequence[Priced], total: Decimal | None) -> str:
-    items = [line.value for line in lines if line.role is Role.ITEM]
-    if total is None or not items:
-        return "no lines to check"
-    net = sum(items, Decimal())
-    gross = net + sum((line.value for line in lines if line.role is Role.TAX), Decimal())
-    if abs(total) in (abs(net), abs(gross)):
-        return "adds up"
-    return f"LINES SAY {gross}"
+def _totals(lines: Sequence[Priced]) -> list[tuple[Priced, Sums]]:
+    """Each line with a total, and what the lines above it come to; added up once, however many totals there are."""
+    found, items, net, tax = list[tuple[Priced, Sums]](), 0, Decimal(), Decimal()
+    for line in lines:
+        if line.role is Role.TOTAL:
+            found.append((line, Sums(items, net, tax)))
+        elif line.role is Role.ITEM:
+            items, net = items + 1, net + line.value
+        elif line.role is Role.TAX:
+            tax += line.value
+    return found

@@ -28,11 +28,17 @@ class BackupFile(Fact):
 
 
 class Backups(Fact):
-    """What there is. `listed_at`: when somebody else made the list; None when the files were looked at."""
+    """What there is.
+
+    Attributes:
+        listed_at: when somebody else made the list; None when the files were looked at.
+        unreadable: entries that are none. notes: what kept the reader from seeing all.
+    """
 
     files: tuple[BackupFile, ...]
     listed_at: datetime | None = None
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def judge(facts: Backups, settings: CheckSettings, now: datetime) -> list[Finding]:
@@ -43,6 +49,7 @@ def judge(facts: Backups, settings: CheckSettings, now: datetime) -> list[Findin
         sets[file.set].append(file)
     found = [finding for name in sorted(sets) for finding in _of_set(name, sets[name], settings, as_of)]
     found += [warn(named(name), f"The entry {named(name)} cannot be read.") for name in facts.unreadable]
+    found += [warn("the folder", note) for note in facts.notes]
     return [*found, *_of_list(facts.listed_at, settings, now)]
 
 

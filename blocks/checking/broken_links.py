@@ -32,17 +32,19 @@ class Link(Fact):
 
 
 class Links(Fact):
-    """All links, and the pages that have them."""
+    """All links, and the pages that have them. `is_cut`: there are more pages."""
 
     pages: int
     links: tuple[Link, ...]
     unreadable: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 def judge(facts: Links) -> list[Finding]:
     """One finding a link that leads nowhere, and one for all others."""
     found = [finding for link in facts.links for finding in _of_link(link)]
-    found += [warn(named(page), f"The page {named(page)} cannot be read.") for page in facts.unreadable]
+    found += [warn(named(page), f"The page {named(page)} cannot be read, or is too long.") for page in facts.unreadable]
+    found += [warn("all pages", f"Only the first {facts.pages} pages were read.")] if facts.is_cut else []
     web = [link for link in facts.links if link.leads is Leads.WEB]
     unseen = sum(link.status is None for link in web)
     good = sum(link.leads is Leads.THERE for link in facts.links)

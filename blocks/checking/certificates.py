@@ -21,10 +21,11 @@ class Certificate(Fact):
 
 
 class Certificates(Fact):
-    """What was read; `broken`: file -> why it cannot be."""
+    """What was read; `broken`: file -> why it cannot be; `notes`: what kept the reader from seeing all."""
 
     found: tuple[Certificate, ...]
     broken: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def judge(facts: Certificates, settings: CheckSettings, now: datetime) -> list[Finding]:
@@ -34,7 +35,7 @@ def judge(facts: Certificates, settings: CheckSettings, now: datetime) -> list[F
         fail(named(file), f"The certificate file {named(file)} cannot be read: {named(why)}.", value="broken")
         for file, why in sorted(facts.broken.items())
     ]
-    return [*found, *_chains(facts.found)]
+    return [*found, *_chains(facts.found), *(warn("the folder", note) for note in facts.notes)]
 
 
 def _of_one(certificate: Certificate, settings: CheckSettings, now: datetime) -> Finding:

@@ -1,7 +1,6 @@
-"""Rules on commits in a text: each that is named is in the range, each of the range is named. Pure."""
+"""Rules on commits in a text: each that is named is in the range. Pure."""
 
 import re
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from blocks.checking.prose import Check
@@ -32,11 +31,6 @@ def without_foreign(text: str, shas: AbstractSet[str]) -> str:
     for name in foreign(text, shas):
         text = text.replace(name, FOREIGN)
     return text
-
-
-def unnamed(text: str, shas: Iterable[str], digits: int = 10) -> list[str]:
-    """Commits of the range that the text does not name."""
-    return [sha for sha in shas if sha[:digits] not in text]
 
 
 def gives_orders(text: str) -> bool:

@@ -4,14 +4,20 @@ Dates are `blocks.checking.dates`. What a contract means is for whoever reads it
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from blocks.checking.dates import find_dates
 from blocks.checking.forms import WORDS_BEFORE, Field, Found, Part, bounded, field_of
 from blocks.reading.items import Item
 
 SHOWN_CHARACTERS = 700
+# Names that are looked at; the parties stand at the beginning.
+MOST_NAMES = 100
+# Before a word or a date, so far back: room for the few words that turn or say what it means.
+NEGATED_CHARACTERS, SAID_CHARACTERS, AFTER_CHARACTERS = 120, 400, 90
+DATE_CUES, PERIOD_CUES = frozenset({"begin", "end", "other"}), frozenset({"notice", "renewal", "term"})
 QUESTIONS = {
     "party": "Who is the other party?",
     "begin": "When does it begin?",
@@ -50,7 +56,7 @@ NEGATED = re.compile(
 CUE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in CUES.items()), re.IGNORECASE)
 BETWEEN = re.compile(r"\b(?:between|zwischen|entre)\b", re.IGNORECASE)
 PARTY_LABEL = re.compile(
-    r"^\W*(?:provider|supplier|landlord|lessor|licensor|contractor|vendor|party|parties|vermieter|anbieter"
+    r"^[^\w\n]*(?:provider|supplier|landlord|lessor|licensor|contractor|vendor|party|parties|vermieter|anbieter"
     r"|bailleur)\s*:\s*(.+)$",
     re.I | re.M,
 )
@@ -70,15 +76,16 @@ SENTENCE_END = re.compile(
 def contract(item: Item, own_names: Sequence[str] = ()) -> list[Part]:
     """The one row of a contract."""
     text = bounded(item.text)
+    dates = find_dates(text)
+    days = Places.of(text, DATE_CUES, [(found.start, found.raw) for found in dates])
+    periods = Places.of(text, PERIOD_CUES, [(m.start(), m.group()) for m in PERIOD.finditer(text)])
     fields = (
         party(text, own_names),
-        _date_field(text, "begin"),
-        _date_field(text, "end"),
-        _period_field(text, "notice"),
-        _period_field(text, "renewal"),
+        *(days.field(name) for name in ("begin", "end")),
+        *(periods.field(name) for name in ("notice", "renewal")),
     )
     fields = tuple(replace(f, question=QUESTIONS[f.name], shown=shown(text, f.values.values())) for f in fields)
-    unclear = [found.raw for found in find_dates(text) if found.ambiguous]
+    unclear = [found.raw for found in dates if found.ambiguous]
     return [
         Part(
             item.id,
@@ -102,47 +109,65 @@ def party(text: str, own_names: Sequence[str] = ()) -> Field:
         name = re.sub(r"\s*\(.*$", "", " ".join(match.group().split())).strip(" .,(")
         if len(name) > 3 and not CONTRACT_WORDS.match(name) and not any(c.isdigit() for c in name):
             ranked.append((4 - min(place, 3) if between else 1, name))
-    named = [(score, name) for score, name in ranked if not _is_ours(name, own_names)]
-    return field_of(
-        "party", [Found(score, name) for score, name in named if " ".join(name.split()) in " ".join(text.split())]
-    )
+    named = [(score, name) for score, name in ranked[:MOST_NAMES] if not _is_ours(name, own_names)]
+    plain = " ".join(text.split())
+    return field_of("party", [Found(score, name) for score, name in named if " ".join(name.split()) in plain])
 
 
 def _is_ours(name: str, own_names: Sequence[str]) -> bool:
     return any(own.lower() in name.lower() or name.lower() in own.lower() for own in own_names)
 
 
-def cue_before(text: str, start: int, among: frozenset[str]) -> str:
-    """The last word before this place in its sentence that says what a date or a period is for; '' without one."""
-    begins = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
-    ends = next((m.start() for m in SENTENCE_END.finditer(text, start)), len(text))
-    before = [m for m in CUE.finditer(text, begins, start) if m.lastgroup in among]
-    if before:
-        return "" if NEGATED.search(text[begins : before[-1].start()]) else before[-1].lastgroup or ""
-    after = [m for m in CUE.finditer(text, start, min(ends, start + 90)) if m.lastgroup in among]
-    return after[0].lastgroup or "" if after else ""
+@dataclass(frozen=True)
+class Places:
+    """Dates or periods of a text, each with the word that says what it is for; the text is searched once.
 
+    Attributes:
+        starts, ends: where its sentences begin and where they end.
+        cues: where a word begins and ends that says what something is for, and what for.
+        found: where a value stands, and the value.
+    """
 
-def _date_field(text: str, name: str) -> Field:
-    ranked = []
-    for found in find_dates(text):
-        cue = cue_before(text, found.start, frozenset({"begin", "end", "other"}))
-        ranked.append(Found(3 if cue == name else 0, found.raw, _said(text, found.start, found.raw)))
-    return field_of(name, _first_best(ranked), may_lack=True)
+    text: str
+    starts: list[int]
+    ends: list[int]
+    cues: list[tuple[int, int, str]]
+    found: list[tuple[int, str]]
 
+    @classmethod
+    def of(cls, text: str, among: frozenset[str], found: list[tuple[int, str]]) -> "Places":
+        """`among`: the kinds of words that count for these values."""
+        spans = [match.span() for match in SENTENCE_END.finditer(text)]
+        cues = [(m.start(), m.end(), m.lastgroup) for m in CUE.finditer(text) if m.lastgroup in among]
+        return cls(text, [0, *(end for _, end in spans)], [*(begin for begin, _ in spans), len(text)], cues, found)
 
-def _period_field(text: str, name: str) -> Field:
-    ranked = []
-    for match in PERIOD.finditer(text):
-        cue = cue_before(text, match.start(), frozenset({"notice", "renewal", "term"}))
-        ranked.append(Found(3 if cue == name else 0, match.group(), _said(text, match.start(), match.group())))
-    return field_of(name, _first_best(ranked), may_lack=True)
+    def field(self, name: str) -> Field:
+        """The values whose word says so, best first."""
+        ranked = [Found(3 if self.cue(at) == name else 0, value, self._said(at, value)) for at, value in self.found]
+        return field_of(name, _first_best(ranked), may_lack=True)
 
+    def cue(self, at: int) -> str:
+        """What the value here is for, by the last such word before it in its sentence, else the first after it."""
+        begins = self._begins(at)
+        ends = self.ends[bisect_left(self.ends, at)]
+        place = bisect_left(self.cues, (at,))
+        if place and self.cues[place - 1][0] >= begins:
+            start, _, cue = self.cues[place - 1]
+            return "" if NEGATED.search(self.text[max(begins, start - NEGATED_CHARACTERS) : start]) else cue
+        after = self.cues[place] if place < len(self.cues) else None
+        return after[2] if after is not None and after[1] <= min(ends, at + AFTER_CHARACTERS) else ""
 
-def _said(text: str, start: int, value: str) -> str:
-    """The value with the words before it in its sentence, whatever lines they stand on."""
-    begins = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
-    return " ".join([*text[begins:start].split()[-WORDS_BEFORE:], *value.split()])
+    def _begins(self, at: int) -> int:
+        """Right before a value a colon or a line's end is no end, `Version: May 3, 2026`; an empty line is one."""
+        place = bisect_right(self.starts, at) - 1
+        right_before = place and not self.text[self.starts[place] : at].strip()
+        goes_on = right_before and self.text.count("\n", self.ends[place - 1], self.starts[place]) < 2
+        return self.starts[place - 1 if goes_on else place]
+
+    def _said(self, at: int, value: str) -> str:
+        """The value with the words before it in its sentence, whatever lines they stand on."""
+        before = self.text[max(self._begins(at), at - SAID_CHARACTERS) : at].split()
+        return " ".join([*before[-WORDS_BEFORE:], *value.split()])
 
 
 def _first_best(found: list[Found]) -> list[Found]:

@@ -21,10 +21,16 @@ class Column(Fact):
 
 
 class Table(Fact):
-    """What was read of a table: how many rows there are, and the columns that rules speak of."""
+    """What was read of a table.
 
-    rows: int
+    Attributes:
+        rows: how many there are, None where nobody counted them to the end. columns: those that rules speak of.
+        is_cut: whether the columns go on.
+    """
+
+    rows: int | None
     columns: dict[str, Column]
+    is_cut: bool = False
 
 
 class Data(Fact):
@@ -42,7 +48,7 @@ def judge(data: Data, rules: Sequence[DataRule], before: Mapping[str, float | st
 
 def counts(data: Data) -> dict[str, float | str]:
     """What the next run is compared with."""
-    return {f"rows:{name}": float(table.rows) for name, table in sorted(data.tables.items())}
+    return {f"rows:{n}": float(t.rows) for n, t in sorted(data.tables.items()) if t.rows is not None}
 
 
 def _of_rule(data: Data, rule: DataRule, before: Mapping[str, float | str]) -> Finding:
@@ -55,6 +61,8 @@ def _of_rule(data: Data, rule: DataRule, before: Mapping[str, float | str]) -> F
     column = table.columns.get(rule.column)
     if column is None:
         return fail(subject, f"The table {named(rule.table)} has no column {named(rule.column)}.", value="no column")
+    if rule.must is Must.REFERENCE and (other := data.tables.get(_target(rule)[0])) and other.is_cut:
+        return warn(subject, f"Whether {subject} refers to what is there is not known: it was not all read.")
     bad = list(_bad(column.values, rule, data))
     words = _words(rule)
     if not bad:
@@ -76,11 +84,16 @@ def _bad(values: Sequence[str | None], rule: DataRule, data: Data) -> Iterable[s
     if rule.must is Must.DATE:
         return [value for value in there if not _is_date(value)]
     if rule.must is Must.REFERENCE:
-        table, _, column = rule.references.partition(".")
+        table, column = _target(rule)
         other = data.tables.get(table)
         known = set(other.columns[column].values) if other and column in other.columns else set[str | None]()
         return [value for value in there if value not in known]
     return [value for value in there if not _in_range(value, rule)]
+
+
+def _target(rule: DataRule) -> tuple[str, str]:
+    table, _, column = rule.references.partition(".")
+    return table, column
 
 
 def _in_range(value: str, rule: DataRule) -> bool:
@@ -103,7 +116,9 @@ def _is_date(value: str) -> bool:
     return True
 
 
-def _count_of(subject: str, rows: int, before: float | str | None, percent: float) -> Finding:
+def _count_of(subject: str, rows: int | None, before: float | str | None, percent: float) -> Finding:
+    if rows is None:
+        return warn(subject, f"The rows of the table {subject} are not counted: it was not all read.")
     if not isinstance(before, float):
         return fine(subject, f"The table {subject} has {rows} rows; there is no earlier count yet.", value=rows)
     change = 100 * (rows - before) / before if before else (100.0 if rows else 0.0)

@@ -155,6 +155,11 @@ def similarity(draft: str, earlier: str) -> float:
     return len(one & other) / min(len(one), len(other)) if one and other else 0.0
 
 
+def nearest_draft(text: str, earlier: Sequence[tuple[str, str]]) -> tuple[str, float]:
+    """Day and similarity of the (day, text) that it is most like; '' and 0 where there is none."""
+    return max(((day, similarity(text, old)) for day, old in earlier), key=lambda found: found[1], default=("", 0.0))
+
+
 def _shingles(text: str) -> set[tuple[str, ...]]:
     words = re.findall(r"\w+", text.lower())
     return {tuple(words[start : start + SHINGLE_WORDS]) for start in range(len(words) - SHINGLE_WORDS + 1)}

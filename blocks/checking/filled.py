@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from blocks.checking.amounts import amount, currencies, priced, signed, sums_up
 from blocks.checking.dates import find_dates, parsed_date, resolved
-from blocks.checking.forms import Part
+from blocks.checking.forms import MOST_CHARACTERS, Part
+from blocks.reading.items import Item
 from blocks.untrusted import as_data
 from blocks.writing.markdown import byline, table
 from governor.answers import Answer
@@ -134,7 +135,37 @@ def alarm_of(rows: Sequence[Filled]) -> str:
     return as_data("; ".join([*said, *([f"twice the same number: {', '.join(twins)}"] if twins else [])]), 300)
 
 
-def page(rows: Sequence[Filled], unread: Mapping[str, str], empty: Sequence[str] = ()) -> str:
+@dataclass(frozen=True)
+class LeftOut:
+    """What no row speaks of.
+
+    Attributes:
+        older: how many documents. long: those of which only the beginning was looked at.
+        anew: why the rows of earlier runs do not count.
+    """
+
+    older: int = 0
+    long: Sequence[str] = ()
+    anew: str = ""
+
+    def lines(self) -> list[str]:
+        """For the page."""
+        names = ", ".join(as_data(name, 100) for name in self.long)
+        return [
+            *([f"{self.older} older documents are left out (`max_items`)."] if self.older else []),
+            *([f"Only the first {MOST_CHARACTERS} characters were looked at of: {names}."] if self.long else []),
+            *([f"The earlier rows of rows.sqlite were begun anew: {as_data(self.anew, 200)}."] if self.anew else []),
+        ]
+
+
+def long_ones(items: Iterable[Item]) -> list[str]:
+    """Documents that are longer than what the forms look at."""
+    return [item.id for item in items if len(item.text) > MOST_CHARACTERS]
+
+
+def page(
+    rows: Sequence[Filled], unread: Mapping[str, str], empty: Sequence[str] = (), left_out: LeftOut | None = None
+) -> str:
     """All rows, how many do not add up, and the documents that gave none."""
     head = f"{len(rows)} rows of {len({row.document for row in rows})} documents"
     if any("sum" in row.cells for row in rows):
@@ -148,4 +179,5 @@ def page(rows: Sequence[Filled], unread: Mapping[str, str], empty: Sequence[str]
         )
     if empty:
         parts.append("Nothing found in: " + ", ".join(as_data(name, 100) for name in empty) + ".")
+    parts += left_out.lines() if left_out is not None else []
     return "\n\n".join(parts)

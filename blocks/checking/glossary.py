@@ -18,8 +18,13 @@ same other keep kept gets goes go come comes back week weeks shop half left righ
 """
 FILLERS = frozenset(FILLER_WORDS.split())
 # `The X is what ...`, `The long name, X for short, is the ...`, `X stands for ...`.
-BEFORE = r"(?:(?:an?|the)\s+)?(?:[\w -]{0,40},\s+)?"
-AFTER = r"(?:\s+for short)?,?\s+(?:(?:is|are)\s+(?:an?|the|what|one|any|our|when|where|how)\b|means\b|stands for\b)"
+BEFORE = re.compile(r"(?:(?:an?|the)\s+)?(?:[\w -]{0,40},\s+)?", re.IGNORECASE)
+AFTER = re.compile(
+    r"\b(?:\s+for short)?,?\s+(?:(?:is|are)\s+(?:an?|the|what|one|any|our|when|where|how)\b|means\b|stands for\b)",
+    re.IGNORECASE,
+)
+# A term that a sentence begins with begins no later.
+MOST_BEFORE = 50
 LEAST_USES, LEAST_NOTES = 3, 2
 MOST_CHOICES = 4
 LONGEST = 240
@@ -81,9 +86,10 @@ def _candidates(sentence: str) -> Iterable[str]:
 
 
 def _is_used(name: str, places: Sequence[Place]) -> bool:
-    several = len({(place.note, place.line) for place in places}) >= LEAST_NOTES
-    told = any(explains(name, place.sentence) for place in places)
-    return several and (told or name.isupper() or (len(places) >= LEAST_USES and _notes(places) >= LEAST_NOTES))
+    if len({(place.note, place.line) for place in places}) < LEAST_NOTES:
+        return False
+    often = name.isupper() or (len(places) >= LEAST_USES and _notes(places) >= LEAST_NOTES)
+    return often or any(explains(name, place.sentence) for place in places)
 
 
 def _notes(places: Sequence[Place]) -> int:
@@ -92,7 +98,13 @@ def _notes(places: Sequence[Place]) -> int:
 
 def explains(name: str, sentence: str) -> bool:
     """Whether a sentence says what the term is: it begins with the term, and then comes `is a` or the like."""
-    return re.match(rf"{BEFORE}{re.escape(name)}\b{AFTER}", sentence, re.IGNORECASE) is not None
+    words, wanted = sentence.lower(), name.lower()
+    at = words.find(wanted, 0, MOST_BEFORE + len(wanted))
+    while at >= 0:
+        if BEFORE.fullmatch(words, 0, at) and AFTER.match(words, at + len(wanted)):
+            return True
+        at = words.find(wanted, at + 1, MOST_BEFORE + len(wanted))
+    return False
 
 
 def explanation_of(name: str) -> Check:

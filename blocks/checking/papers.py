@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
-from blocks.checking.amounts import AMOUNT, Role, amount, currencies, priced, sums_up, totals
+from blocks.checking.amounts import ADDS_UP, AMOUNT, Priced, Role, amount, currencies, priced, sums_up, totals
 from blocks.checking.dates import DATE, FoundDate, find_dates
 from blocks.checking.forms import Field, Found, Part, bounded, field_of, with_words_before
 from blocks.reading.items import Item
@@ -17,6 +18,9 @@ SHOWN_CHARACTERS, SHOWN_HEAD, LINE_CHARACTERS = 900, 4, 120
 # What a total may be taken for.
 SUMS = frozenset({Role.TOTAL, Role.SUB, Role.TAX, Role.PAID})
 HEAD_LINES, VENDOR_LINES = 25, 6
+# Before a number or a date, so far back: its label on its line, or on the line above.
+LABEL_CHARACTERS, ABOVE_CHARACTERS = 120, 240
+MOST_TOTALS_NAMED = 5
 
 VENDOR_LABEL = re.compile(
     r"^(?:from|vendor|supplier|seller|issued by|von|lieferant|fournisseur|émetteur)\s*:\s*", re.IGNORECASE
@@ -125,7 +129,7 @@ def number(text: str) -> Field:
     for place, line in enumerate(lines):
         bare = _bare(line)
         for match in NUMBER.finditer(bare):
-            before = bare[: match.start()].strip()
+            before = bare[max(0, match.start() - LABEL_CHARACTERS) : match.start()].strip()
             series = SERIES.search(before)
             value = (
                 f"{series[1]} {match.group()}" if series and f"{series[1]} {match.group()}" in bare else match.group()
@@ -172,7 +176,7 @@ def dated(text: str) -> Field:
     found = []
     for each in find_dates(text):
         before = text[max(0, text.rfind("\n", 0, each.start)) : each.start].strip()
-        above = text[: each.start].strip().splitlines()
+        above = text[max(0, each.start - ABOVE_CHARACTERS) : each.start].strip().splitlines()
         if not before and above:  # a date alone on its line: its label is the line before
             before = above[-1]
         score = 3 if DATE_LABEL.search(before) else 1
@@ -183,20 +187,20 @@ def dated(text: str) -> Field:
 
 def total(text: str) -> Field:
     """What the paper calls its total; what its lines add up to before anything else."""
-    named, lines = totals(text), text.splitlines()
-    agree = [raw for raw in named if sums_up(text, amount(raw)) == "adds up"]
-    found = [Found(9 if raw in agree else 8, raw, _line_of(text, raw)) for raw in named[:2]]
-    told = [line for line in priced(text) if line.role in SUMS] or priced(text)
-    rest = [(raw, lines[line.place]) for line in reversed(told) for raw in line.raw if raw not in named]
+    named, lines, money = totals(text), text.splitlines(), priced(text)
+    agree = [raw for raw in named[:2] if sums_up(text, amount(raw)) == ADDS_UP]
+    found = [Found(9 if raw in agree else 8, raw, _line_of(lines, money, raw)) for raw in named[:2]]
+    told, known = [line for line in money if line.role in SUMS] or money, frozenset(named)
+    rest = [(raw, lines[line.place]) for line in reversed(told) for raw in line.raw if raw not in known]
     return field_of(
         "total", [*found, *(Found(0, raw, with_words_before(line, line.find(raw), raw)) for raw, line in rest)]
     )
 
 
-def _line_of(text: str, raw: str) -> str:
+def _line_of(lines: Sequence[str], money: Sequence[Priced], raw: str) -> str:
     """A total with the words before it, of the last line that names it one."""
-    places = [line.place for line in priced(text) if line.role is Role.TOTAL and raw in line.raw]
-    line = text.splitlines()[places[-1]] if places else raw
+    places = [line.place for line in money if line.role is Role.TOTAL and raw in line.raw]
+    line = lines[places[-1]] if places else raw
     return with_words_before(line, line.find(raw), raw)
 
 
@@ -206,10 +210,16 @@ def notes(text: str) -> list[str]:
     unclear = [found for found in find_dates(text) if found.ambiguous]
     money = currencies(text)
     return [
-        *([f"several totals: {', '.join(str(value) for value in sorted(named))}"] if len(named) > 1 else []),
+        *([f"several totals: {_listed(sorted(named))}"] if len(named) > 1 else []),
         *([f"several currencies: {', '.join(money)}"] if len(money) > 1 else []),
         *[f"{found.raw} may be {_other(found)} as well" for found in unclear[:1]],
     ]
+
+
+def _listed(totals: Sequence[Decimal]) -> str:
+    told = ", ".join(str(value) for value in totals[:MOST_TOTALS_NAMED])
+    left = len(totals) - MOST_TOTALS_NAMED
+    return f"{told} and {left} more" if left > 0 else told
 
 
 def _other(found: FoundDate) -> date:

@@ -17,12 +17,18 @@ class Price(Fact):
 
 
 class PriceList(Fact):
-    """A list. `unreadable`: items whose price is none; `twice`: items that stand in it with two prices."""
+    """A list.
+
+    Attributes:
+        unreadable: items whose price is none. twice: items that stand in it with two prices.
+        is_cut: whether it goes on.
+    """
 
     name: str
     prices: dict[str, Price]
     unreadable: tuple[str, ...] = ()
     twice: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 def judge(now: PriceList, before: Mapping[str, Price], settings: CheckSettings) -> list[Finding]:
@@ -33,7 +39,7 @@ def judge(now: PriceList, before: Mapping[str, Price], settings: CheckSettings) 
     found = [
         finding for key, price in sorted(now.prices.items()) for finding in _of_item(price, before.get(key), settings)
     ]
-    gone = sorted(before.keys() - now.prices.keys() - {_key(name) for name in now.unreadable})
+    gone = sorted(before.keys() - now.prices.keys() - {_key(name) for name in now.unreadable}) if not now.is_cut else []
     found += [
         fail(named(before[key].item), f"{named(before[key].item)} is missing from the list.", value="missing")
         for key in gone
@@ -67,6 +73,7 @@ def _change(subject: str, now: Price, before: Price, most: float) -> Finding:
 
 def _faults(now: PriceList) -> list[Finding]:
     bad = [warn(named(item), f"The price of {named(item)} cannot be read.", value="none") for item in now.unreadable]
+    bad += [warn("the list", f"Of the list only the first {len(now.prices)} prices were read.")] if now.is_cut else []
     return bad + [warn(named(item), f"{named(item)} stands in the list twice.", value="twice") for item in now.twice]
 
 

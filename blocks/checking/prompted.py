@@ -4,6 +4,7 @@ The flow reads, asks and writes.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
@@ -13,6 +14,8 @@ from blocks.untrusted import fence
 
 # A field of a form; a longer one is a paragraph that the model copied.
 MOST_FIELD_CHARACTERS = 120
+# Letters of scripts that put no blanks between words; a value there may begin and end anywhere.
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 
 
 def filled(question: str, *, title: str, text: str) -> str:
@@ -49,11 +52,23 @@ def fields_schema(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def fields_rule(source: str) -> Check:
-    """Every value stands in the text as it is, and at least one was found."""
+    """Every value stands in the text as it is, in whole words and numbers, and at least one was found."""
 
     def check(said: str) -> list[str]:
         values = json.loads(said)
-        problems = [f"{name} {value!r} is not in the text" for name, value in values.items() if value not in source]
+        problems = [
+            f"{name} {value!r} is not in the text" for name, value in values.items() if not _is_in(value, source)
+        ]
         return problems if any(value.strip() for value in values.values()) else [*problems, "it found no value at all"]
 
     return check
+
+
+def _is_in(value: str, source: str) -> bool:
+    """Whether a value stands in the text and is no fragment there, as `25.00` is of `125.00`, `-25.00` or `25.001`."""
+    inside = f"[^\\W{UNSPACED}]"
+    before = f"(?<!{inside})(?<!\\d[.,:'])(?<!\\s[-−])(?<!^[-−])" if value[:1].isdigit() else f"(?<!{inside})"
+    after = rf"(?!{inside})(?![.,:']\d)" if value[-1:].isdigit() else f"(?!{inside})"
+    first = before if re.match(inside, value[:1]) else ""
+    last = after if re.match(inside, value[-1:]) else ""
+    return re.search(first + re.escape(value) + last, source) is not None

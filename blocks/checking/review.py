@@ -5,7 +5,7 @@ A rule says that a line is worth a look, not that it is wrong.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from blocks.checking.commits import ORDERS, gives_orders
 from blocks.checking.prose import Check, all_of, length, no_new_links, no_new_numbers, words_from
 from blocks.reading.diffs import Hunk
 from blocks.reading.untested import UNNAMED, Gap
-from blocks.untrusted import plain_line
+from blocks.untrusted import cut, plain_line
 
 # From the least to the gravest.
 SEVERITIES = ("low", "medium", "high")
@@ -27,16 +27,47 @@ CONCERNS = (
     "nothing to note",
 )
 NOTHING = CONCERNS[-1]
+# What a line must have for a concern about it; a line of none of this gives no reason for it.
+REASONS = dict(
+    zip(
+        CONCERNS,
+        (
+            re.compile(r"\w[(\[]|[/%]"),
+            re.compile(r"\w[(\[]|\b(?:raise|throw|except|catch)\b"),
+            re.compile(r"\d|[\"'][^\"']+[\"']"),
+            re.compile(
+                r"(?:input|argv|env|request|param|query|form|body|payload|json|load|read|recv|text|data|user|url|path|file)",
+                re.IGNORECASE,
+            ),
+            re.compile(
+                r"^.{60}|^(?:[^()\[\]{}]*[()\[\]{}]){5}|\b(?:and|or|if|for|lambda)\b.*\b(?:and|or|if|for|lambda)\b"
+            ),
+            re.compile(""),
+        ),
+        strict=True,
+    )
+)
+# A line that decides something: what a test would check.
+DECIDES = re.compile(r"^(?:el)?(?:if|raise|return|for|while|with|try|assert)\b")
 # Nothing to note at: comments, imports, decorators, brackets and texts alone on their line.
 IDLE = re.compile(r"""^\s*(?:#|//|import\b|from\s.+\simport\b|@\w|[\])}([{,:]*$|[frb]{0,2}["'])""")
-SECRET = re.compile(
-    r"(?P<name>\b\w*(?:password|passwd|secret|token|api_?key|private_?key)\w*\s*[:=]\s*)(?P<value>[\"'][^\"']{4,}[\"'])",
-    re.IGNORECASE,
+# What a line may be cut in is a secret, too: its end is the end of a value.
+NAMED_SECRET = r"(?P<name>\b\w*(?:password|passwd|secret|token|api_?key|private_?key)\w*[\"']?\s*[:=]\s*)"
+SECRET = re.compile(rf"{NAMED_SECRET}(?P<value>[\"'][^\"']{{4,}}(?:[\"']|$))", re.IGNORECASE)
+# In files of settings a value needs no quotes; `$NAME`, `{{ name }}` and `<name>` are none, and what is read elsewhere.
+BARE_SECRET = re.compile(
+    rf"{NAMED_SECRET}(?P<value>(?![\"'$<>{{\[|&*!]|(?:null|none|true|false|\[secret\])\b)[^\s#]{{4,}})", re.IGNORECASE
 )
+SETTINGS = (".yaml", ".yml", ".ini", ".cfg", ".conf", ".properties", ".env")
+# Where every value may be one.
+ENVIRONMENT = re.compile(r"(?:^|/)\.env(?:\.[\w.-]+)?$")
+ASSIGNED = re.compile(r"^(?P<name>\s*(?:export\s+)?[\w.-]+\s*=\s*)(?P<value>\S.*)$")
 KEY_SHAPES = re.compile(r"AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|xox[abp]-[A-Za-z0-9-]{10,}")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 # What a prompt shows of a hunk: a small model loses the thread of more.
 MOST_LINES, MOST_LINE = 14, 100
+# More of a line than is shown is looked through for secrets.
+MOST_SECRET = 300
 ORDERS_RULE = "orders"
 DOCUMENTS = (".md", ".rst", ".txt", ".json", ".lock", ".csv", ".svg")
 
@@ -107,18 +138,37 @@ class Finding:
 def findings_of(hunks: Iterable[Hunk]) -> list[Finding]:
     """What the rules find in added lines, the gravest first, then by place; text files of words are not code."""
     found = [
-        Finding(hunk.path, line.number or 0, rule.severity, rule.name, rule.what, masked(line.text.strip()))
+        Finding(hunk.path, line.number or 0, rule.severity, rule.name, rule.what, code_line(line.text, hunk.path, 300))
         for hunk in hunks
         if not hunk.path.endswith(DOCUMENTS)
         for line in hunk.added
-        if (rule := next((rule for rule in RULES if rule.pattern.search(line.text)), None))
+        if (rule := _rule_for(line.text, hunk.path)) is not None
     ]
     return sorted(set(found), key=lambda f: (-SEVERITIES.index(f.severity), f.path, f.line))
 
 
-def masked(text: str) -> str:
-    """A line without its secrets: a review that quotes a password spreads it."""
-    return KEY_SHAPES.sub("[key]", SECRET.sub(lambda found: f"{found['name']}[secret]", text))
+def _rule_for(text: str, path: str) -> Rule | None:
+    """The first that fits; what is not seen in a line hides nothing."""
+    seen = plain_line(text, len(text))
+    if _is_settings(path) and BARE_SECRET.search(seen):
+        return RULES[0]
+    return next((rule for rule in RULES if rule.pattern.search(text) or rule.pattern.search(seen)), None)
+
+
+def _is_settings(path: str) -> bool:
+    return path.endswith(SETTINGS) or ENVIRONMENT.search(path) is not None
+
+
+def masked(text: str, path: str = "") -> str:
+    """A line of a file without its secrets: a review that quotes a password spreads it."""
+    patterns = [
+        SECRET,
+        *([BARE_SECRET] if _is_settings(path) else []),
+        *([ASSIGNED] if ENVIRONMENT.search(path) else []),
+    ]
+    for pattern in patterns:
+        text = pattern.sub(lambda found: f"{found['name']}[secret]", text)
+    return KEY_SHAPES.sub("[key]", text)
 
 
 def lines_to_show(hunk: Hunk) -> dict[int, str]:
@@ -129,7 +179,7 @@ def lines_to_show(hunk: Hunk) -> dict[int, str]:
     if hunk.path.endswith(DOCUMENTS):
         return {}
     wanted = [line for line in hunk.added if not IDLE.match(line.text) and not gives_orders(line.text)]
-    return {line.number: code_line(line.text) for line in wanted[:MOST_LINES] if line.number is not None}
+    return {line.number: code_line(line.text, hunk.path) for line in wanted[:MOST_LINES] if line.number is not None}
 
 
 def readable(hunks: Iterable[Hunk]) -> list[tuple[str, dict[int, str]]]:
@@ -144,20 +194,35 @@ def untested(gap: Gap) -> Finding:
     return Finding(gap.path, gap.line, severity, "untested", gap.what, f"def {gap.name}")
 
 
-def code_line(text: str, most: int = MOST_LINE) -> str:
-    """A line of code for a prompt: as it stands, without secrets and without what a model takes for its own marks."""
-    return masked(plain_line(text, most))
+def code_line(text: str, path: str = "", most: int = MOST_LINE) -> str:
+    """A line of a file for a prompt: as it stands, without secrets and without what a model takes for its own marks.
 
-
-def added_places(hunks: Iterable[Hunk]) -> set[tuple[str, int]]:
-    """Every file and line at which a finding can stand."""
-    return {(hunk.path, line.number) for hunk in hunks for line in hunk.added if line.number is not None}
+    Secrets go before the line is cut: of half a secret nobody sees that it is one.
+    """
+    return cut(masked(plain_line(text, most + MOST_SECRET), path), most)
 
 
 def note_rule(source: str) -> Check:
     """The rule for an answer with a `note`: in words of the code it is about, without new numbers, links and loops."""
     words = all_of(length(8, 160), no_new_numbers(source), no_new_links(source), words_from(source, 0.5), _no_loop)
     return lambda text: words(json.loads(text)["note"])
+
+
+def concern_rule(lines: Mapping[int, str]) -> Check:
+    """The rule for a concern at one of these lines: the line gives a reason for it."""
+
+    def check(text: str) -> list[str]:
+        said = json.loads(text)
+        fits = REASONS[said["concern"]].search(lines[said["line"]])
+        return [] if fits else [f"line {said['line']} gives no reason for {said['concern']!r}"]
+
+    return check
+
+
+def decision_rule(lines: Iterable[str]) -> Check:
+    """The rule for the line that a test should check first: where some decide something, it is one of them."""
+    some = any(DECIDES.match(line) for line in lines)
+    return lambda text: [] if not some or DECIDES.match(text.strip().strip('"')) else [f"{text!r} decides nothing"]
 
 
 def _no_loop(text: str) -> list[str]:

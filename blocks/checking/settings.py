@@ -59,7 +59,9 @@ class CheckSettings(BaseModel):
     free_fail_percent: float = Field(default=5, ge=0, le=100, description="disk-and-certificates: free space to fail.")
     certificate_warn_days: int = Field(default=30, ge=0, description="disk-and-certificates: days left to warn.")
     certificate_fail_days: int = Field(default=7, ge=0, description="disk-and-certificates: days left to fail.")
-    addresses: list[str] = Field(default_factory=list, description="uptime: http(s) addresses to look at now.")
+    addresses: list[str] = Field(
+        default_factory=list, description="uptime: http(s) addresses to look at now, 50 at most."
+    )
     slow_seconds: float = Field(default=3, gt=0, description="uptime: slower than this is a warning.")
     up_percent: float = Field(default=99, ge=0, le=100, description="uptime: least share of good answers in 24 hours.")
     log_hours: float = Field(default=6, gt=0, description="uptime: how old the newest line of a log may be.")

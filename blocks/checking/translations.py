@@ -28,6 +28,8 @@ PROTECTED = re.compile(
     r"|\[#\d{1,4}\]"
 )
 TOKEN = re.compile(r"\[#(\d{1,4})\]")
+# What a viewer or a reader takes for an address, with a scheme or without; and characters written as entities.
+ADDRESS = re.compile(r"(?:[^\W_][\w-]{0,62}\.)+[^\W\d_]{2,24}|&#?\w{1,40};")
 LETTERS = re.compile(r"[^\W\d_]+")
 # Of fewer words nobody can tell the language; a heading like `Export` may be the same word in both.
 TELLING_WORDS = 5
@@ -115,7 +117,14 @@ def translation_rule(source: str, glossary: Sequence[Term], *, into: Language, o
             problems.append("it is the same text")
         if "\n" in said.strip() or CONTROL.search(said) or not LETTERS.search(own):
             problems.append("it is no single block of words")
-        return problems + _length(bare, own) + _language(own, into, out_of) + _terms(own, terms) + _left(bare, own)
+        return (
+            problems
+            + _added(source, said)
+            + _length(bare, own)
+            + _language(own, into, out_of)
+            + _terms(own, terms)
+            + _left(bare, own)
+        )
 
     return check
 
@@ -190,6 +199,14 @@ def _bare(text: str) -> str:
 
 def _plain(number: str) -> str:
     return re.sub(r"[.,:]", "", number)
+
+
+def _added(source: str, said: str) -> list[str]:
+    """Addresses and beginnings of tags that the source has not: nobody translates them into a text."""
+    known = source.lower()
+    new = [address for address in ADDRESS.findall(said) if address.lower() not in known]
+    tags = ["it begins a tag"] if said.count("<") > source.count("<") else []
+    return [*tags, *(f"the address {address} is new" for address in new)]
 
 
 def _length(source: str, said: str) -> list[str]:

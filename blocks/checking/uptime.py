@@ -30,11 +30,17 @@ class Probed(Fact):
 
 
 class Uptime(Fact):
-    """All looks. `logged`: they come from a log, whose newest line may be old; `unreadable`: lines that are none."""
+    """All looks.
+
+    Attributes:
+        logged: they come from a log, whose newest line may be old. unreadable: lines that are none.
+        left_out: addresses that were not looked at, because there are too many.
+    """
 
     probes: tuple[Probed, ...]
     logged: bool = False
     unreadable: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 def judge(facts: Uptime, settings: CheckSettings, now: datetime) -> list[Finding]:
@@ -46,6 +52,7 @@ def judge(facts: Uptime, settings: CheckSettings, now: datetime) -> list[Finding
     found = [_of_address(address, probes, last, settings) for address, probes in sorted(by_address.items())]
     if facts.unreadable:
         found.append(warn("the log", f"{facts.unreadable} lines of the log cannot be read.", value=facts.unreadable))
+    found += [warn(named(one), f"{named(one)} was not looked at: there are too many.") for one in facts.left_out]
     hours = (now - last).total_seconds() / 3600
     if facts.logged and hours > settings.log_hours:
         age = f"{figure(round(hours, 1))} hours" if hours < 72 else f"{figure(round(hours / 24, 1))} days"

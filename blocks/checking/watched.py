@@ -21,7 +21,7 @@ from blocks.writing.markdown import byline, table
 from governor.answers import Answer
 from governor.errors import BadInput
 
-SHOWN_CLUSTERS, SHOWN_GONE = 40, 10
+SHOWN_CLUSTERS, SHOWN_GONE, SHOWN_UNREAD = 40, 10, 20
 MARKS = {"passed": ".", "failed": "F", "skipped": "s"}
 SENTENCE_CHARACTERS = 300
 
@@ -54,7 +54,10 @@ class Wanted(Protocol):
 
 @dataclass(frozen=True)
 class Watched:
-    """One look. `lines`: read, of tests the runs. `tests`: id -> health, outcomes. `causes`: id -> kind of trouble."""
+    """One look. `lines`: read, of tests the runs. `tests`: id -> health, outcomes. `causes`: id -> kind of trouble.
+
+    `left_out`: how many older runs of tests there are.
+    """
 
     clusters: list[Cluster]
     lines: int
@@ -64,6 +67,7 @@ class Watched:
     unread: dict[str, str] = field(default_factory=dict)
     tests: dict[str, tuple[Health, str]] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def watch(wanted: Wanted, folder: Path, day: str) -> Watched:
@@ -79,7 +83,8 @@ def _log(wanted: Wanted, folder: Path, day: str) -> Watched:
     pattern, log = expression(wanted.pattern), read_log(wanted.source, max_bytes=wanted.max_bytes)
     records = [r for r in log.records if (pattern.search(r.text) if pattern else r.level != INFO)]
     clusters = clustered(records)
-    history = with_now(folder, Measured(day=day, inputs=log.sha256, values=measured(clusters, log.lines)))
+    now = Measured(day=day, inputs=log.sha256, values=measured(clusters, log.lines))
+    history = with_now(folder, now, source=wanted.source)
     told = compared(clusters, history.before, log.lines)
     return Watched(told, log.lines, log.sha256, history, log.cut, log.unread, causes=_causes(told))
 
@@ -89,9 +94,12 @@ def _tests(wanted: Wanted, folder: Path, day: str) -> Watched:
     found = unsound(runs.cases)
     clusters = [cluster for cluster, _, _ in found]
     tests = {c.id: (state, "".join(MARKS[outcome] for outcome in outcomes)) for c, state, outcomes in found}
-    history = with_now(folder, Measured(day=day, inputs=runs.sha256, values=measured(clusters, len(runs.runs))))
+    now = Measured(day=day, inputs=runs.sha256, values=measured(clusters, len(runs.runs)))
+    history = with_now(folder, now, source=wanted.source)
     told = compared(clusters, history.before, len(runs.runs))
-    return Watched(told, len(runs.runs), runs.sha256, history, False, runs.unread, tests, _causes(told))
+    return Watched(
+        told, len(runs.runs), runs.sha256, history, False, runs.unread, tests, _causes(told), left_out=runs.left_out
+    )
 
 
 def expression(pattern: str) -> re.Pattern[str] | None:
@@ -132,7 +140,7 @@ def page(watched: Watched, answers: Sequence[Answer]) -> str:
     """Counts from code; a sentence beside those clusters that a model worded well enough."""
     parts = [_head(watched)]
     if watched.clusters:
-        parts.append(table([*_columns(watched), "in words", "by"], _rows(watched, answers)))
+        parts.append(table(_columns(watched), _rows(watched, answers)))
     left = len(watched.clusters) - SHOWN_CLUSTERS
     if left > 0:
         parts.append(f"{left} more clusters stand in clusters.json.")
@@ -140,7 +148,12 @@ def page(watched: Watched, answers: Sequence[Answer]) -> str:
         parts.append("Gone since the last look:\n\n" + "\n".join(f"- `{_code(name)}`" for name in lost[:SHOWN_GONE]))
     if watched.unread:
         lines = [f"- {as_data(name, 100)}: {as_data(why, 200)}" for name, why in watched.unread.items()]
-        parts.append("Not read:\n\n" + "\n".join(lines))
+        more = [f"- {len(lines) - SHOWN_UNREAD} more files"] if len(lines) > SHOWN_UNREAD else []
+        parts.append("Not read:\n\n" + "\n".join([*lines[:SHOWN_UNREAD], *more]))
+    if watched.history.is_anew:
+        parts.append("The source is another one than at the last look, so nothing is compared with that.")
+    if watched.left_out:
+        parts.append(f"{watched.left_out} older runs are left out (`max_runs`).")
     return "\n\n".join(parts)
 
 
@@ -149,9 +162,11 @@ def _head(watched: Watched) -> str:
     if watched.tests:
         flaky = sum(state is Health.FLAKY for state, _ in watched.tests.values())
         return f"{flaky} flaky tests and {len(watched.tests) - flaky} others that failed in {watched.lines} runs."
-    if not watched.clusters:
-        return "Nothing to report. *(by rules only)*"
     cut = ", older ones left out" if watched.cut else ""
+    if not watched.clusters:
+        if watched.cut or watched.unread:
+            return f"No record to report in {watched.lines} lines{cut}; not all was read. *(by rules only)*"
+        return "Nothing to report. *(by rules only)*"
     counted = f"{total} records in {len(watched.clusters)} clusters of {watched.lines} lines{cut}"
     return f"{counted}; counts and levels are code's, what and kind the model's where it says so."
 

@@ -3,12 +3,14 @@
 import hashlib
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from blocks.checking.backups import BackupFile, Backups
+from blocks.reading.cut import whole_rows
 from blocks.reading.moments import moment
-from blocks.reading.places import locate, unreadable
-from blocks.reading.rows import read_rows, require
+from blocks.reading.places import MOST_NAMES, locate, unreadable
+from blocks.reading.rows import require
 
 # A date, and a time after it, in a file's name: what tells the files of a set apart.
 STAMP = re.compile(r"[-_.]?(\d{4})-?(\d\d)-?(\d\d)(?:[T_-]?(\d\d)[:-]?(\d\d)(?:[:-]?\d\d)?)?Z?")
@@ -31,7 +33,7 @@ def read_backups(source: str, *, max_bytes: int) -> Backups:
 
 
 def _listing(source: str, max_bytes: int) -> Backups:
-    rows = read_rows(source, max_bytes=max_bytes)
+    rows = whole_rows(source, max_bytes=max_bytes)
     require(rows, ("set", "file", "bytes", "written_at"), source)
     files, unread = list[BackupFile](), list[str]()
     for row in rows:
@@ -46,10 +48,14 @@ def _listing(source: str, max_bytes: int) -> Backups:
 
 
 def _folder(folder: Path) -> Backups:
-    root, files, unread = folder.resolve(), list[BackupFile](), list[str]()
-    for path in sorted(folder.rglob("*"))[:MOST_FILES]:
-        if path.name.startswith(".") or path.suffix in SUMS or not path.is_file():
-            continue
+    root, files, unread, notes = folder.resolve(), list[BackupFile](), list[str](), list[str]()
+    paths = list(islice(folder.rglob("*"), MOST_NAMES))
+    if len(paths) == MOST_NAMES:
+        notes.append(f"The folder holds more than {MOST_NAMES} files; the others were not looked at.")
+    paths = [path for path in paths if not path.name.startswith(".") and path.suffix not in SUMS and path.is_file()]
+    if len(paths) > MOST_FILES:
+        notes.append(f"Of {len(paths)} files the newest {MOST_FILES} were looked at.")
+    for path in sorted(sorted(paths, key=_when, reverse=True)[:MOST_FILES]):
         if not path.resolve().is_relative_to(root):
             unread.append(f"{path.name} (it leads out of the folder)")
             continue
@@ -57,7 +63,15 @@ def _folder(folder: Path) -> Backups:
             files.append(_file(path, folder))
         except OSError:
             unread.append(path.name)
-    return Backups(files=tuple(files), unreadable=tuple(unread))
+    return Backups(files=tuple(files), unreadable=tuple(unread), notes=tuple(notes))
+
+
+def _when(path: Path) -> datetime:
+    """By its name, else by when it was written."""
+    try:
+        return _dated(path.name) or datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):  # it went away, or its time is none
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _file(path: Path, folder: Path) -> BackupFile:

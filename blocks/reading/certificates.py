@@ -3,29 +3,38 @@
 from typing import TYPE_CHECKING
 
 from blocks.checking.certificates import Certificate, Certificates
-from blocks.reading.places import files_in
+from blocks.checking.findings import named
+from blocks.reading.places import files_in, locate
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 SUFFIXES = frozenset({".pem", ".crt", ".cer"})
+MOST_FILES = 1000
 # A chain has three or four; a bundle of all authorities has 150.
 MOST_IN_ONE_FILE = 200
 
 
 def read_certificates(source: str, *, max_bytes: int) -> Certificates:
-    """Every certificate below a folder; a file that cannot be read is named."""
+    """Every certificate below a folder, by its path there; a file that cannot be read is named."""
     from cryptography import x509  # 60 ms; most checks have no certificates
 
-    found, broken = list[Certificate](), dict[str, str]()
-    for path in files_in(source, SUFFIXES):
+    folder, found, broken, notes = locate(source), list[Certificate](), dict[str, str](), list[str]()
+    files = files_in(source, SUFFIXES, max_files=MOST_FILES + 1)
+    if len(files) > MOST_FILES:
+        notes.append(f"Only the first {MOST_FILES} certificate files were read.")
+    for path in files[:MOST_FILES]:
+        name = path.relative_to(folder).as_posix() if path != folder else path.name
         try:
             with path.open("rb") as file:
-                read = x509.load_pem_x509_certificates(file.read(max_bytes))[:MOST_IN_ONE_FILE]
-            found += [_certificate(path.name, number, one) for number, one in enumerate(read, start=1)]
+                read = x509.load_pem_x509_certificates(file.read(max_bytes))
+            if len(read) > MOST_IN_ONE_FILE:
+                notes.append(f"Of the certificates in {named(name)} only the first {MOST_IN_ONE_FILE} were read.")
+            some = read[:MOST_IN_ONE_FILE]
+            found += [_certificate(name, number, one) for number, one in enumerate(some, start=1)]
         except (ValueError, OSError) as error:  # cryptography has ValueErrors of many words for a broken file
-            broken[path.name] = str(error).partition(".")[0].partition(": ")[0] or type(error).__name__
-    return Certificates(found=tuple(found), broken=broken)
+            broken[name] = str(error).partition(".")[0].partition(": ")[0] or type(error).__name__
+    return Certificates(found=tuple(found), broken=broken, notes=tuple(notes))
 
 
 def _certificate(file: str, position: int, read: "x509.Certificate") -> Certificate:

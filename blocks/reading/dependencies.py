@@ -8,6 +8,7 @@ from typing import Any
 from blocks.checking.advisories import Dependencies, Package
 from blocks.reading.places import files_in, locate, read_text, unreadable
 
+MOST_FILES = 20_000
 JSON_SUFFIX = frozenset({".json"})
 MOST_ADVISORIES = 50_000
 MODULES = "node_modules/"
@@ -21,6 +22,8 @@ def read_dependencies(source: str, advisories: str, *, max_bytes: int) -> Depend
     """
     if not advisories:
         raise unreadable("advisories", "no file or folder of advisories is named in `settings.advisories`")
+    if locate(source).stat().st_size > max_bytes:
+        raise unreadable(source, f"it is longer than {max_bytes} bytes (`max_bytes`)")
     packages, bad_lines = _packages(locate(source).name, read_text(source, max_bytes=max_bytes), source)
     if not packages:
         raise unreadable(source, "it locks no package")
@@ -90,11 +93,14 @@ def _toml(read: dict[str, Any]) -> list[Package]:
 
 def _advisories(source: str, max_bytes: int) -> tuple[list[dict[str, Any]], list[str]]:
     found, bad = list[dict[str, Any]](), list[str]()
-    for path in files_in(source, JSON_SUFFIX):
+    files = files_in(source, JSON_SUFFIX, max_files=MOST_FILES + 1)
+    for path in files[:MOST_FILES]:
         try:
             found += _in_file(path, max_bytes)
         except (ValueError, RecursionError, OSError):
             bad.append(f"the advisories in {path.name}")
+    if len(files) > MOST_FILES or len(found) > MOST_ADVISORIES:
+        bad.append(f"what follows the first {MOST_FILES} files or {MOST_ADVISORIES} advisories")
     return found[:MOST_ADVISORIES], bad
 
 

@@ -12,7 +12,7 @@ from blocks.reading.repository import Repository, shown
 
 HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
 # A change of more lines in one file is generated or moved, and nobody reviews it line by line.
-MOST_LINES, MOST_FILES, MOST_LINE = 1500, 200, 400
+MOST_LINES, MOST_REMOVED, MOST_FILES, MOST_LINE = 1500, 10_000, 200, 400
 OPTIONS = (
     *("-r", "-M", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all", "--diff-filter=AMR"),
     "--diff-algorithm=myers",
@@ -73,12 +73,14 @@ def _chosen(repository: Repository, base: str, tip: str) -> tuple[list[bytes], l
     for part in parts:
         if part.count(b"\t") < 2:
             continue
-        added, _, path = part.split(b"\t", 2)
+        added, removed, path = part.split(b"\t", 2)
         names = [path] if path else [next(parts), next(parts)]
         if added == b"-":
             left_out.append((_plain(names[-1]), "no text, or marked as none"))
         elif int(added) > MOST_LINES:
             left_out.append((_plain(names[-1]), f"{int(added)} new lines at once"))
+        elif int(removed) > MOST_REMOVED:
+            left_out.append((_plain(names[-1]), f"{int(removed)} lines removed at once"))
         elif len(chosen) >= MOST_FILES:
             left_out.append((_plain(names[-1]), f"more than {MOST_FILES} files"))
         else:
@@ -108,20 +110,18 @@ def _sections(patch: bytes) -> list[list[bytes]]:
 
 
 def _hunks(path: str, lines: list[bytes]) -> list[Hunk]:
-    hunks: list[Hunk] = []
-    kept: list[Line] = []
+    hunks: list[tuple[str, list[Line]]] = []
     number = 0
     for line in lines:
         if head := HUNK.match(line):
-            kept, number = [], int(head[3])
-            hunks.append(Hunk(path, _plain(head[5])[:120], ()))
+            number = int(head[3])
+            hunks.append((_plain(head[5])[:120], []))
         elif hunks and line[:1] in {b" ", b"+", b"-"}:
             removed = line[:1] == b"-"
             text = line[1:].rstrip(b"\r").decode("utf-8", "replace")[:MOST_LINE]
-            kept.append(Line(line[:1].decode(), None if removed else number, text))
+            hunks[-1][1].append(Line(line[:1].decode(), None if removed else number, text))
             number += not removed
-            hunks[-1] = Hunk(path, hunks[-1].inside, tuple(kept))
-    return hunks
+    return [Hunk(path, inside, tuple(kept)) for inside, kept in hunks]
 
 
 def _plain(name: bytes) -> str:

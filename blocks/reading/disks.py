@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blocks.checking.disks import Disk
+from blocks.reading.cut import whole_rows
 from blocks.reading.places import CHECKOUT, unreadable
-from blocks.reading.rows import read_rows, require
+from blocks.reading.rows import require
 
 COLUMNS = ("path", "total_bytes", "free_bytes")
 LIST = "disks.csv"
@@ -35,7 +36,7 @@ def listed(path: Path, *, max_bytes: int) -> list[Disk]:
     Raises:
         BadInput: it is no such list.
     """
-    rows = read_rows(path, max_bytes=max_bytes)
+    rows = whole_rows(str(path), max_bytes=max_bytes)
     require(rows, COLUMNS, path.name)
     return [
         Disk(

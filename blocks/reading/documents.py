@@ -1,4 +1,4 @@
-"""Documents of a folder: text, markdown, mails as files, PDFs; one that cannot be read is named and the others go on.
+"""Documents of a folder, the newest: text, markdown, mails as files, PDFs; one that cannot be read is named.
 
 Bounds: `max_bytes` of each file, of a PDF also `MOST_PAGES` and `MOST_SECONDS`, looked at between its pages.
 """
@@ -14,8 +14,9 @@ from blocks.reading.charsets import decoded
 from blocks.reading.fetch import fetch
 from blocks.reading.items import Item
 from blocks.reading.mail_text import body, header
-from blocks.reading.places import MAX_BYTES, files_in, locate, unreadable
-from blocks.untrusted import CONTROL
+from blocks.reading.newest import newest_files
+from blocks.reading.places import MAX_BYTES, locate, unreadable
+from blocks.untrusted import seen
 
 SUFFIXES = frozenset({".txt", ".md", ".eml", ".pdf"})
 # An invoice has three pages, a contract thirty; what is longer is a book.
@@ -31,14 +32,15 @@ class Unread(Exception):
 
 @dataclass(frozen=True)
 class Documents:
-    """What a folder holds, by name. `unread`: name -> why it could not be read."""
+    """What a folder holds, the newest first. `unread`: name -> why it could not be read. `left_out`: how many older."""
 
     items: list[Item]
     unread: dict[str, str]
+    left_out: int = 0
 
 
 def read_documents(source: str, *, max_items: int, max_bytes: int = MAX_BYTES) -> list[Item]:
-    """Those of a folder that can be read, by name.
+    """Those of a folder that can be read, the newest first.
 
     Raises:
         BadInput: unreadable, or none of its documents can be read.
@@ -51,20 +53,20 @@ def read_documents(source: str, *, max_items: int, max_bytes: int = MAX_BYTES) -
 
 
 def read_folder(source: str, *, max_items: int, max_bytes: int = MAX_BYTES) -> Documents:
-    """The first documents of a folder, by name, and why others could not be read.
+    """The newest documents of a folder, by their last change, and why others could not be read.
 
     Raises:
         BadInput: unreadable, or without any document.
     """
     if source.startswith(("http://", "https://")):
-        files = {source.rstrip("/").rpartition("/")[2] or source: fetch(source, max_bytes=max_bytes)}
+        files, left_out = {source.rstrip("/").rpartition("/")[2] or source: fetch(source, max_bytes=max_bytes)}, 0
     else:
-        top = locate(source)
-        paths = files_in(source, SUFFIXES)[:max_items]
-        files = {str(path.relative_to(top)) if path != top else path.name: path for path in paths}
+        top, newest = locate(source), newest_files(source, SUFFIXES, most=max_items)
+        files = {str(path.relative_to(top)) if path != top else path.name: path for path in newest.paths}
+        left_out = newest.left_out
     if not files:
         raise unreadable(source, "it holds no .txt, .md, .eml or .pdf file")
-    read = Documents([], {})
+    read = Documents([], {}, left_out)
     for name, file in files.items():
         try:
             text = _text(_bytes(file, max_bytes), name, max_bytes)
@@ -83,7 +85,7 @@ def _bytes(file: Path | bytes, max_bytes: int) -> bytes:
 
 
 def _text(raw: bytes, name: str, max_bytes: int) -> str:
-    """The words of one document, without control characters.
+    """The words of one document, without what is not seen.
 
     Raises:
         Unread: it has none, or they cannot be had.
@@ -93,13 +95,20 @@ def _text(raw: bytes, name: str, max_bytes: int) -> str:
             raise Unread(f"it has more than {max_bytes} bytes")
         text = pdf_text(raw)
     elif name.lower().endswith(".eml"):
-        text = _mail(raw[:max_bytes])
+        text = _read_mail(raw[:max_bytes])
     else:
         text = decoded(raw[:max_bytes])
-    plain = CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n"))[:MOST_CHARACTERS]
+    plain = seen(text)[:MOST_CHARACTERS]
     if not plain.strip():
         raise Unread("it is empty")
     return plain
+
+
+def _read_mail(raw: bytes) -> str:
+    try:
+        return _mail(raw)
+    except Exception as error:  # the standard library's parser, on bytes that nobody foresaw
+        raise Unread(f"it is no mail that can be read ({type(error).__name__})") from error
 
 
 def _mail(raw: bytes) -> str:

@@ -4,6 +4,7 @@ import calendar
 import hashlib
 import io
 import re
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +17,11 @@ from blocks.reading.found import MOST_ITEMS, Found, aware, distinct, newest_firs
 from blocks.reading.items import Item
 from blocks.reading.pages import read_pages
 from blocks.reading.places import MAX_BYTES, locate, read_bytes, unreadable
-from blocks.untrusted import as_data
+from blocks.untrusted import SURROGATE, as_data, visible
 
 # Parameters that say where a reader came from and not what is read.
-TRACKING = ("utm_", "fbclid", "gclid", "dclid", "msclkid", "mc_cid", "mc_eid", "igshid", "ref", "ref_src", "cmpid")
+TRACKING = frozenset({"fbclid", "gclid", "dclid", "msclkid", "mc_cid", "mc_eid", "igshid", "ref", "ref_src", "cmpid"})
+TRACKING_PREFIX = "utm_"
 # What ends an address in markdown or in plain text; as %XX it is the same address.
 ENDS_AN_ADDRESS = "()[]<>\"'`|\\{}^ "
 LONGEST_ADDRESS = 1000
@@ -27,6 +29,7 @@ LONGEST_ADDRESS = 1000
 MOST_OPEN_IN_ENTRY, MOST_OPEN = 3_000, 20_000
 LESS_THAN = rb"(?:<|&lt;|&#0{0,9}60;|&#[xX]0{0,9}3[cC];)"
 OPENING, CLOSING = re.compile(LESS_THAN + rb"[a-zA-Z!?]"), re.compile(LESS_THAN + rb"/|/>|\?>")
+REFERENCE, MOST_DIGITS = re.compile(rb"&#([xX][0-9a-fA-F]+|[0-9]+);?"), 9
 ENTRY = re.compile(rb"<(?:item|entry)\b", re.IGNORECASE)
 
 
@@ -40,13 +43,16 @@ def read_feed(source: str, *, max_items: int = MOST_ITEMS, max_bytes: int = MAX_
     if not on_the_web and locate(source).is_dir():
         found = read_pages(source, max_bytes=max_bytes)
     else:
-        found = _feed(source, read_bytes(source, max_bytes=max_bytes), base=source if on_the_web else "")
+        raw = read_bytes(source, max_bytes=max_bytes)
+        found = _feed(source, raw, base=source if on_the_web else "")
+        if len(raw) == max_bytes:
+            found.problems.append(f"what comes after its first {max_bytes} bytes (`max_bytes`)")
     found.items = _once(newest_first(distinct(found.items)))[:max_items]
     return found
 
 
 def _feed(source: str, raw: bytes, *, base: str) -> Found[Item]:
-    text = decoded(raw, declared_in(raw)).encode("utf-8", "replace")
+    text = REFERENCE.sub(_a_letter, decoded(raw, declared_in(raw)).encode("utf-8", "replace"))
     if _overgrown(text):
         raise unreadable(source, "it opens thousands of tags and closes none of them")
     headers = {"content-type": "application/xml; charset=utf-8"} | ({"content-location": base} if base else {})
@@ -59,14 +65,31 @@ def _feed(source: str, raw: bytes, *, base: str) -> Found[Item]:
         raise unreadable(source, "it holds no feed entries")
     found, base = Found[Item](), base or str(feed.feed.get("link", ""))
     for place, entry in enumerate(feed.entries[:MOST_ITEMS]):
-        item = _entry(entry, base)
+        try:
+            item = _entry(entry, base)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:  # what feedparser let through
+            found.problems.append(f"entry {place + 1}: {type(error).__name__}")
+            continue
         if item.title or item.text:
             found.items.append(item)
         else:
             found.problems.append(f"entry {place + 1}: neither a title nor a text")
     if not found.items:
         raise unreadable(source, "its entries have neither titles nor texts")
+    if (left := len(feed.entries) - MOST_ITEMS) > 0:
+        found.problems.append(f"{left} entries beyond the first {MOST_ITEMS}")
     return found
+
+
+def _a_letter(reference: re.Match[bytes]) -> bytes:
+    """A reference to what is no letter, such as half of one, ends feedparser's work on the whole feed."""
+    digits = reference[1].lower().removeprefix(b"x").lstrip(b"0")
+    code = (
+        int(digits or b"0", 16 if reference[1][:1] in b"xX" else 10)
+        if len(digits) < MOST_DIGITS
+        else sys.maxunicode + 1
+    )
+    return reference[0] if code <= sys.maxunicode and not SURROGATE.match(chr(code)) else b"&#xFFFD;"
 
 
 def _overgrown(raw: bytes) -> bool:
@@ -78,7 +101,7 @@ def _entry(entry: Any, base: str) -> Item:
     texts = [str(entry.get("summary", "")), *(str(part.get("value", "")) for part in entry.get("content", []))]
     title, text = as_data(str(entry.get("title", "")), 200), as_data(max(texts, key=len))
     url = address(str(entry.get("link", "")), base)
-    named = "".join(str(entry.get("id", "")).split())[:200]
+    named = "".join(visible(str(entry.get("id", ""))[:1000]).split())[:200]
     return Item(
         id=named or url or f"no-id-{hashlib.sha256(f'{title}|{text}'.encode()).hexdigest()[:12]}",
         title=title or text[:60],
@@ -105,10 +128,11 @@ def _moment(entry: Any) -> datetime | None:
 
 def address(written: str, base: str = "") -> str:
     """An address that can be shown, whole; '' for one that is no http(s) address."""
-    if not written.strip():
+    plain = SURROGATE.sub("\ufffd", written).strip()
+    if not plain:
         return ""
     try:
-        whole = urljoin(base, written.strip())
+        whole = urljoin(base, plain)
         parts = urlsplit(whole)
     except ValueError:
         return ""
@@ -122,11 +146,15 @@ def without_tracking(url: str) -> str:
     try:
         parts = urlsplit(url)
         asked = parse_qsl(parts.query, keep_blank_values=True)
-        told = [(name, value) for name, value in asked if not name.lower().startswith(TRACKING)]
+        told = [(name, value) for name, value in asked if not _tracks(name.lower())]
     except ValueError:
         return url
     host = parts.netloc.lower().removeprefix("www.")
     return urlunsplit(("https", host, parts.path.rstrip("/"), urlencode(told), ""))
+
+
+def _tracks(name: str) -> bool:
+    return name in TRACKING or name.startswith(TRACKING_PREFIX)
 
 
 def _once(items: Iterable[Item]) -> list[Item]:

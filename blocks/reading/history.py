@@ -1,9 +1,10 @@
 """Commits of a repository, and which of them a run is about: those since the last one, else those of some days.
 
 The page of a day must come out the same however often it is made, so the first commit of a day is written down in
-`RANGES`, beside the pages.
+`RANGES`, beside the pages, with the words for it and a digest of the source: of another repository nothing counts.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from blocks.reading.places import unreadable
 from blocks.reading.repository import Repository, shown
 
 RANGES = "ranges.json"
@@ -62,11 +62,16 @@ class Commit:
 
 @dataclass(frozen=True)
 class Span:
-    """What a run is about: everything that `tip` has and `base` has not. `note`: how `base` was found."""
+    """What a run is about: everything that `tip` has and `base` has not.
+
+    Attributes:
+        note: how `base` was found. source: sha256 of the repository's name, by which its ranges are known.
+    """
 
     base: str
     tip: str
     note: str
+    source: str = ""
 
 
 def span_of(repository: Repository, folder: Path, day: str, *, days: int) -> Span:
@@ -75,24 +80,30 @@ def span_of(repository: Repository, folder: Path, day: str, *, days: int) -> Spa
     Args:
         folder: where the agent writes. day: the run's; a second run of it covers what the first did, and what came in.
     """
-    tip, ranges = repository.head(), read_ranges(folder)
+    tip, kept, source = repository.head(), read_ranges(folder), hashlib.sha256(repository.source.encode()).hexdigest()
+    ranges = {d: ends for d, ends in kept.items() if ends["source"] == source}
+    if day in ranges and _leads_to(repository, ranges[day]["from"], tip):
+        return Span(ranges[day]["from"], tip, ranges[day]["note"], source)
     earlier = [ranges[d]["to"] for d in sorted(ranges) if d < day]
-    wanted = ranges[day]["from"] if day in ranges else earlier[-1] if earlier else None
-    if wanted is not None and _leads_to(repository, wanted, tip):
-        since = f"since `{wanted[:10]}`, where the last run ended" if day not in ranges else _today(wanted)
-        return Span(wanted, tip, since)
-    gone = " The history was rewritten: the commit that the last run ended with is gone." if wanted else ""
-    return Span(base_before(repository, tip, days=days), tip, f"the last {days} days before the newest commit.{gone}")
+    if earlier and _leads_to(repository, earlier[-1], tip):
+        return Span(earlier[-1], tip, f"since `{earlier[-1][:10]}`, where the last run ended", source)
+    why = ""
+    if ranges:
+        why = "; the history was rewritten, so the commit that the last run ended with is gone"
+    elif kept:
+        why = "; begun anew, as earlier runs read another repository"
+    note = f"the last {days} days before the newest commit{why}"
+    return Span(base_before(repository, tip, days=days), tip, note, source)
 
 
 def ranges_text(folder: Path, day: str, span: Span) -> str:
     """`RANGES` with this run in it, to be written with the page."""
-    ranges = {**read_ranges(folder), day: {"from": span.base, "to": span.tip}}
+    ranges = {**read_ranges(folder), day: {"from": span.base, "to": span.tip, "note": span.note, "source": span.source}}
     return json.dumps({d: ranges[d] for d in sorted(ranges)[-KEPT_DAYS:]}, indent=1) + "\n"
 
 
 def read_ranges(folder: Path) -> dict[str, dict[str, str]]:
-    """Day -> first and last commit; what cannot be read counts as never written."""
+    """Day -> first and last commit, the note on the first, and the source; what cannot be read was never written."""
     try:
         found = json.loads((folder / RANGES).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -111,21 +122,21 @@ def base_before(repository: Repository, tip: str, *, days: int) -> str:
 
 
 def commits_of(repository: Repository, span: Span) -> list[Commit]:
-    """The commits of a span with what each changed, newest first.
-
-    Raises:
-        BadInput: there are more than `MOST_COMMITS`.
-    """
-    ends = [span.tip, *([f"^{span.base}"] if span.base else [])]
-    limit = f"--max-count={MOST_COMMITS + 1}"
-    said = repository.git("rev-list", "--topo-order", limit, "--no-commit-header", f"--format={FIELDS}", *ends, "--")
+    """The newest `MOST_COMMITS` of a span with what each changed, newest first."""
+    limit = f"--max-count={MOST_COMMITS}"
+    order = ("--topo-order", limit, "--no-commit-header", f"--format={FIELDS}")
+    said = repository.git("rev-list", *order, *_ends(span), "--")
     fields = said.decode("utf-8", "replace").split("\0")[:-1]
     commits = [_commit(*fields[n : n + 6]) for n in range(0, len(fields), 6)]
-    if len(commits) > MOST_COMMITS:
-        why = f"more than {MOST_COMMITS} commits since then; lower `days`"
-        raise unreadable(repository.source, why)
     changes = changes_of(repository, [c.sha for c in commits if not c.is_merge])
     return [Commit(**{**vars(c), "changes": changes.get(c.sha, ())}) for c in commits]
+
+
+def older_than(repository: Repository, commits: list[Commit], span: Span) -> int:
+    """How many commits of the span are not among its newest, which were read."""
+    if len(commits) < MOST_COMMITS:
+        return 0
+    return int(repository.git("rev-list", "--count", *_ends(span), "--")) - len(commits)
 
 
 def changes_of(repository: Repository, shas: list[str]) -> dict[str, tuple[Change, ...]]:
@@ -174,12 +185,13 @@ def _leads_to(repository: Repository, sha: str, tip: str) -> bool:
     return exists and repository.knows("merge-base", "--is-ancestor", sha, tip)
 
 
-def _today(base: str) -> str:
-    return f"since `{base[:10]}`, where today's first run began" if base else "everything there is"
+def _ends(span: Span) -> list[str]:
+    return [span.tip, *([f"^{span.base}"] if span.base else [])]
 
 
 def _are_ends(ends: object) -> bool:
-    return isinstance(ends, dict) and all(
-        isinstance(ends.get(key), str) and (SHA.fullmatch(ends[key]) or (key == "from" and not ends[key]))
-        for key in ("from", "to")
+    return (
+        isinstance(ends, dict)
+        and all(isinstance(ends.get(key), str) for key in ("from", "to", "note", "source"))
+        and all(SHA.fullmatch(ends[key]) or (key == "from" and not ends[key]) for key in ("from", "to"))
     )

@@ -1,14 +1,17 @@
 """Test runs as JUnit XML: what each test came to in each run. What a flaky test is, is `blocks.checking.flaky`."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
-from blocks.reading.places import files_in, unreadable
+from blocks.reading.newest import newest_files
+from blocks.reading.places import locate, unreadable
 
 SUFFIXES = frozenset({".xml"})
-MOST_RUNS, MOST_CASES, MESSAGE_CHARACTERS = 200, 20_000, 600
+MOST_CASES, MESSAGE_CHARACTERS = 20_000, 600
+DIGITS = re.compile(r"([0-9]{1,18})")
 FAILED = ("failure", "error")
 
 
@@ -24,7 +27,7 @@ class Case:
 
 @dataclass(frozen=True)
 class TestRuns:
-    """Runs, oldest first by the names of their files. `unread`: file -> why not."""
+    """Runs, oldest first by the paths of their files. `unread`: file -> why not. `left_out`: how many older runs."""
 
     __test__ = False  # not a test of ours, whatever its name begins with
 
@@ -32,6 +35,7 @@ class TestRuns:
     runs: list[str]
     sha256: str
     unread: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def read_runs(source: str, *, max_runs: int, max_bytes: int) -> TestRuns:
@@ -40,22 +44,29 @@ def read_runs(source: str, *, max_runs: int, max_bytes: int) -> TestRuns:
     Raises:
         BadInput: there is none, or none can be read.
     """
-    paths = files_in(source, SUFFIXES, max_files=MOST_RUNS)[-max_runs:]
-    if not paths:
+    newest = newest_files(source, SUFFIXES, most=max_runs, age=_number)
+    if not newest.paths:
         raise unreadable(source, "it holds no .xml file")
+    top = locate(source)
     cases, runs, unread, digest = list[Case](), list[str](), dict[str, str](), hashlib.sha256()
-    for path in paths:
+    for path in reversed(newest.paths):
+        name = path.relative_to(top).as_posix() if top.is_dir() else path.name
         try:
             raw = _bytes(path, max_bytes)
-            cases += parsed(raw, path.stem)
+            cases += parsed(raw, name.removesuffix(path.suffix))
         except (OSError, ValueError, ParseError) as error:
-            unread[path.name] = str(error)[:200]
+            unread[name] = str(error)[:200]
             continue
         digest.update(raw)
-        runs.append(path.stem)
+        runs.append(name.removesuffix(path.suffix))
     if not runs:
         raise unreadable(source, f"{next(iter(unread))}: {next(iter(unread.values()))}")
-    return TestRuns(cases, runs, digest.hexdigest(), unread)
+    return TestRuns(cases, runs, digest.hexdigest(), unread, newest.left_out)
+
+
+def _number(path: Path) -> tuple[object, ...]:
+    """Paths in the order in which runs are numbered or dated: run-9 comes before run-10."""
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in DIGITS.split(str(path)) if part)
 
 
 def _bytes(path: Path, max_bytes: int) -> bytes:

@@ -6,16 +6,22 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from blocks.checking.broken_links import Leads, Link, Links
+from blocks.reading.markdown_parts import is_dense, parser
 from blocks.reading.places import files_in, locate, unreadable
 
 PAGES = frozenset({".md", ".markdown"})
+MOST_PAGES = 2000
+PAGE_BYTES = 512 * 1024
 MOST_WEB_LINKS = 50
 WEB_SECONDS = 10.0
 ADDRESSES = {"link_open": "href", "image": "src"}
+
+
+class TooMuch(Exception):
+    """A page that would take a parser long."""
 
 
 def read_links(source: str, *, online: bool, max_bytes: int) -> Links:
@@ -25,7 +31,8 @@ def read_links(source: str, *, online: bool, max_bytes: int) -> Links:
         BadInput: there is no page.
     """
     folder = locate(source)
-    pages = files_in(source, PAGES)
+    there = files_in(source, PAGES, max_files=MOST_PAGES + 1)
+    pages = there[:MOST_PAGES]
     if not folder.is_dir() or not pages:
         raise unreadable(source, "it is no folder with markdown pages")
     links, bad, headings = list[Link](), list[str](), dict[Path, set[str]]()
@@ -33,18 +40,27 @@ def read_links(source: str, *, online: bool, max_bytes: int) -> Links:
         name = path.relative_to(folder).as_posix()
         try:
             tokens = _tokens(path, max_bytes)
-        except (OSError, RecursionError):
+        except (OSError, RecursionError, TooMuch):
             bad.append(name)
             continue
         for line, target in _targets(tokens):
             leads = _leads(path, target, folder.resolve(), headings, max_bytes)
             links.append(Link(page=name, line=line, target=target, leads=leads))
-    return Links(pages=len(pages), links=tuple(_looked_at(links) if online else links), unreadable=tuple(bad))
+    return Links(
+        pages=len(pages),
+        links=tuple(_looked_at(links) if online else links),
+        unreadable=tuple(bad),
+        is_cut=len(there) > MOST_PAGES,
+    )
 
 
 def _tokens(path: Path, max_bytes: int) -> list[Token]:
+    most = min(max_bytes, PAGE_BYTES)
     with path.open("rb") as file:
-        return MarkdownIt("commonmark").enable("table").parse(file.read(max_bytes).decode("utf-8", "replace"))
+        text = file.read(most + 1).decode("utf-8", "replace")
+    if len(text) > most or is_dense(text):
+        raise TooMuch
+    return parser().parse(text)
 
 
 def _targets(tokens: Iterable[Token]) -> Iterable[tuple[int, str]]:
@@ -78,7 +94,10 @@ def _leads(page: Path, target: str, root: Path, headings: dict[Path, set[str]], 
         return Leads.NO_FILE
     if parts.fragment and path.suffix.lower() in PAGES and path.is_file():
         if path not in headings:
-            headings[path] = _headings(_tokens(path, max_bytes))
+            try:
+                headings[path] = _headings(_tokens(path, max_bytes))
+            except (OSError, RecursionError, TooMuch):
+                return Leads.NO_HEADING
         return Leads.THERE if unquote(parts.fragment).lower() in headings[path] else Leads.NO_HEADING
     return Leads.THERE
 

@@ -7,8 +7,9 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from blocks.reading.charsets import decoded
@@ -17,7 +18,7 @@ from blocks.reading.places import locate, unreadable
 CHUNK_BYTES = 1 << 20
 # A gzip file is read through to its end, since only the end counts; what unpacks to more than this is a bomb.
 MOST_UNPACKED_BYTES = 512 * 1024 * 1024
-MOST_ROTATED = 20
+MOST_ROTATED, MOST_FILES = 20, 1000
 LINE_CHARACTERS, MOST_LINES_OF_RECORD = 4000, 200
 SUFFIXES = frozenset({".log", ".json", ".jsonl", ".ndjson", ".txt", ".gz"})
 ROTATED = re.compile(r"\.([0-9]{1,4})(?:\.gz)?$|-([0-9]{8})(?:\.gz)?$")
@@ -49,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Log:
-    """What was read. `cut`: older lines were left out. `sha256`: of all that was read; `unread`: file -> why not."""
+    """What was read. `cut`: lines were left out. `sha256`: of all that was read; `unread`: file -> why not."""
 
     records: list[Record]
     lines: int
@@ -59,29 +60,54 @@ class Log:
 
 
 def read_log(source: str, *, max_bytes: int) -> Log:
-    """The last `max_bytes` of a log, its rotated files (`.1`, `.2.gz`) and a folder's files included, oldest first.
+    """The end of a log, its rotated files (`.1`, `.2.gz`) and a folder's files included, oldest first.
+
+    `max_bytes` are for all of it: files in use share them alike, what they leave goes to what was rotated away.
 
     Raises:
         BadInput: it does not exist, or nothing of it can be read.
     """
-    pieces, unread, left = list[bytes](), dict[str, str](), max_bytes
     paths = newest_first(source)
-    for path in paths:
-        if left <= 0:
-            break
-        try:
-            piece, was_cut = tail(path, left)
-        except (OSError, zlib.error, EOFError) as error:
-            unread[path.name] = str(error)
-            continue
-        pieces.insert(0, piece)
-        left = 0 if was_cut else left - len(piece)
+    pieces, unread, cut = _tails(paths[:MOST_FILES], max_bytes)
+    top = locate(source)
+    names = {path: path.relative_to(top).as_posix() if top.is_dir() else path.name for path in paths}
     if not pieces:
         raise unreadable(source, next(iter(unread.values()), "it holds no log"))
-    raw = b"".join(piece if piece.endswith(b"\n") or not piece else piece + b"\n" for piece in pieces)
+    read = [pieces[path] for path in reversed(paths) if path in pieces]
+    raw = b"".join(piece if piece.endswith(b"\n") or not piece else piece + b"\n" for piece in read)
     lines = decoded(raw).replace("\x00", "").split("\n")
     told = [line.rstrip("\r")[:LINE_CHARACTERS] for line in lines if line.strip()]
-    return Log(list(records(told)), len(told), hashlib.sha256(raw).hexdigest(), left <= 0, unread)
+    why = {names[path]: said for path, said in unread.items()} | dict.fromkeys(
+        (names[path] for path in paths[MOST_FILES:]), f"there are more than {MOST_FILES} files"
+    )
+    return Log(list(records(told)), len(told), hashlib.sha256(raw).hexdigest(), cut or len(paths) > MOST_FILES, why)
+
+
+def _tails(paths: Sequence[Path], max_bytes: int) -> tuple[dict[Path, bytes], dict[Path, str], bool]:
+    """The end of each, why not of others, and whether anything was left out for want of room."""
+    pieces, unread, cut, left = dict[Path, bytes](), dict[Path, str](), False, max_bytes
+    for _, group in groupby(paths, key=_rotation):
+        alike = sorted(group, key=_size)  # what a small one leaves of its share is for the larger ones
+        for place, path in enumerate(alike):
+            share = left // (len(alike) - place)
+            if not share:
+                unread[path], cut = f"no room within {max_bytes} bytes (`max_bytes`)", True
+                continue
+            try:
+                pieces[path], was_cut = tail(path, share)
+            except (OSError, zlib.error, EOFError) as error:
+                unread[path] = str(error)
+                continue
+            cut = cut or was_cut
+            left -= share if was_cut else len(pieces[path])
+    return pieces, unread, cut
+
+
+def _size(path: Path) -> tuple[int, str]:
+    try:
+        return path.stat().st_size, str(path)
+    except OSError:
+        return 0, str(path)
 
 
 def newest_first(source: str) -> list[Path]:

@@ -43,9 +43,10 @@ def read_mail(
     try:
         for key, raw in _raw_mails(path, max_items, max_bytes):
             try:
-                pairs.append(_message(message_from_bytes(raw)))
+                pairs.append(_message(message_from_bytes(_there(raw))))
             except Exception as error:  # the standard library's parser, on bytes that nobody foresaw
                 found.problems.append(f"{as_data(key, 80)}: {type(error).__name__}")
+        found.problems += _left_out(path, max_items, max_bytes)
     except (OSError, mailbox.Error) as error:
         raise unreadable(source, str(error)) from error
     if not pairs:
@@ -57,22 +58,45 @@ def read_mail(
     return found
 
 
-def _raw_mails(path: Path, max_items: int, max_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """Key and beginning of each, in the order of arrival."""
+def _left_out(path: Path, max_items: int, max_bytes: int) -> list[str]:
+    """Older mails that nobody looked at."""
+    if path.is_dir():
+        left = sum(1 for _ in _files(path)) - max_items
+        return [f"{left} older mails"] if left > 0 else []
+    return [f"older mails than the last {max_bytes} bytes"] if path.stat().st_size > max_bytes else []
+
+
+def _there(raw: bytes | OSError) -> bytes:
+    if isinstance(raw, OSError):
+        raise raw
+    return raw
+
+
+def _raw_mails(path: Path, max_items: int, max_bytes: int) -> Iterator[tuple[str, bytes | OSError]]:
+    """Key and beginning of each, in the order of arrival; why not, of one that cannot be read or was moved away."""
     if path.is_dir():
         yield from _maildir(path, max_items)
     else:
         yield from _mbox(path, max_bytes)
 
 
-def _maildir(folder: Path, max_items: int) -> Iterator[tuple[str, bytes]]:
+def _maildir(folder: Path, max_items: int) -> Iterator[tuple[str, bytes | OSError]]:
+    """The newest of its files."""
+    for path in sorted(heapq.nlargest(max_items, _files(folder), key=_arrival), key=_arrival):
+        try:
+            with path.open("rb") as file:
+                raw = file.read(MAIL_BYTES)
+        except OSError as error:
+            yield path.name.partition(":")[0], error
+        else:
+            yield path.name.partition(":")[0], raw
+
+
+def _files(folder: Path) -> Iterator[Path]:
     """Files in `cur` and `new`; git keeps no empty folders, so one may lack. Links that lead out are left out."""
     root = folder.resolve()
     files = (p for part in ("cur", "new") for p in folder.joinpath(part).glob("*") if p.is_file())
-    kept = (p for p in files if not p.name.startswith(".") and p.resolve().is_relative_to(root))
-    for path in sorted(heapq.nlargest(max_items, kept, key=_arrival), key=_arrival):
-        with path.open("rb") as file:
-            yield path.name.partition(":")[0], file.read(MAIL_BYTES)
+    return (p for p in files if not p.name.startswith(".") and p.resolve().is_relative_to(root))
 
 
 def _arrival(path: Path) -> tuple[float, str]:

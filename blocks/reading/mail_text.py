@@ -7,6 +7,7 @@ from email.header import decode_header, make_header
 from email.message import Message as Mail
 
 from blocks.reading.charsets import decoded
+from blocks.untrusted import SURROGATE
 
 MOST_PARTS, DEEPEST = 100, 20
 QUOTE = re.compile(r"^\s{0,3}>")
@@ -30,7 +31,7 @@ def header(mail: Mail, name: str) -> str:
     found = next((str(value) for key, value in mail.raw_items() if key.lower() == name.lower()), "")
     plain = decoded(found.encode("utf-8", "surrogateescape"))
     try:
-        return str(make_header(decode_header(plain)))
+        return SURROGATE.sub("\ufffd", str(make_header(decode_header(plain))))
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
         return plain
 
@@ -95,10 +96,12 @@ def _charset(part: Mail) -> str:
 
 def _leaves(mail: Mail, depth: int = 0) -> Iterator[Mail]:
     """Parts that hold something, bounded in number and depth; a mail inside a mail is an attachment."""
-    payload = mail.get_payload()
-    if not isinstance(payload, list) or mail.get_content_type() == "message/rfc822":
+    # Asked for its payload, a text is decoded as it declares, which fails where that is no encoding.
+    if not mail.is_multipart() or mail.get_content_type() == "message/rfc822":
         yield mail
-    elif depth < DEEPEST:
+        return
+    payload = mail.get_payload()
+    if isinstance(payload, list) and depth < DEEPEST:
         for part in payload[:MOST_PARTS]:
             if isinstance(part, Mail):
                 yield from _leaves(part, depth + 1)

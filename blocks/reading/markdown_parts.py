@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 MOST_PARTS = 400
 
 
-# Marks in one paragraph: a page of links has a hundred; of thousands a parser tries every pair.
-MOST_MARKS = 1000
+# Marks in one paragraph: a page of links has a hundred; of thousands a parser tries every pair. As many in every
+# paragraph take long too: a page of ten thousand links takes a parser two seconds.
+MOST_MARKS, MOST_BRACKETS = 1000, 10_000
 MARKS = "[`*_<"
 
 
@@ -41,8 +42,10 @@ def without_front_matter(text: str) -> tuple[str, str]:
 
 
 def is_dense(text: str) -> bool:
-    """Whether a paragraph holds so many marks that parsing it would take long; no person writes such a page."""
-    return any(paragraph.count(mark) > MOST_MARKS for paragraph in text.split("\n\n") for mark in MARKS)
+    """Whether a text holds so many marks that parsing it would take long; no person writes such a page."""
+    return text.count("[") > MOST_BRACKETS or any(
+        paragraph.count(mark) > MOST_MARKS for paragraph in text.split("\n\n") for mark in MARKS
+    )
 
 
 def parts_of(text: str) -> list[Part]:

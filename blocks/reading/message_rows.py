@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from blocks.reading.charsets import decoded
 from blocks.reading.found import MOST_ITEMS, Found, Message, distinct, newest_first, written_at
-from blocks.reading.places import MAX_BYTES, read_bytes, unreadable
-from blocks.reading.rows import rows_of
+from blocks.reading.places import MAX_BYTES, unreadable
+from blocks.reading.rows import Part, first_rows, last_rows
 from blocks.untrusted import as_data
 
 # What a row has to have, and what it may have.
@@ -23,11 +22,15 @@ def read_message_rows(
     Raises:
         BadInput: unreadable, empty, or without a column that is named or needed.
     """
-    rows = rows_of(decoded(read_bytes(source, max_bytes=max_bytes)), source)
+    part = last_rows(source, max_bytes=max_bytes)
+    rows = part.rows
     if not rows:
         raise unreadable(source, "it has a head and no rows")
     names = _names(source, list(rows[0]), columns)
     found, messages = Found[Message](), list[Message]()
+    if part.is_cut:
+        rows = _newest(source, part, names, max_bytes)
+        found.problems.append(f"the older rows: of a file longer than {max_bytes} bytes (`max_bytes`) only a part")
     for place, row in enumerate(rows):
         if message := _message(row, names):
             messages.append(message)
@@ -35,8 +38,17 @@ def read_message_rows(
             found.problems.append(f"row {place + 1}: nothing in the columns {', '.join(names.values())}")
     if not messages:
         raise unreadable(source, "no row of it says anything in the columns that are named")
-    found.items = newest_first(distinct(messages))[:max_items]
+    found.items = newest_first(distinct(messages))
+    if (left := len(found.items) - max_items) > 0:
+        found.items, found.problems = found.items[:max_items], [*found.problems, f"{left} older rows"]
     return found
+
+
+def _newest(source: str, last: Part, names: Mapping[str, str], max_bytes: int) -> list[dict[str, str]]:
+    """Of a file too long the end; where its rows go from new to old, the beginning."""
+    dates = [at for row in (last.rows[0], last.rows[-1]) if (at := written_at(row.get(names.get("at", ""), "")))]
+    is_downward = len(dates) == 2 and dates[0] > dates[1]
+    return first_rows(source, max_bytes=max_bytes).rows if is_downward else last.rows
 
 
 def _names(source: str, there: list[str], columns: Mapping[str, str]) -> dict[str, str]:

@@ -3,16 +3,19 @@
 import hashlib
 import re
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from blocks.reading.charsets import decoded
-from blocks.reading.places import files_in, locate, unreadable
+from blocks.reading.markdown_parts import is_dense, parser
+from blocks.reading.places import files_in, locate, read_file, unreadable
 from blocks.untrusted import as_data
+from governor.errors import BadInput
 from governor.policy.facts import Fact
 
 SUFFIXES = frozenset({".md", ".markdown", ".txt"})
 MOST_NOTES = 500
+# A book has a megabyte; a parser takes some seconds for it.
+NOTE_BYTES = 512 * 1024
 # An embedding model reads 256 to 512 tokens at once; this many characters are at most 200 of them in English.
 CHUNK_CHARACTERS = 600
 MOST_CHUNKS = 20
@@ -78,12 +81,16 @@ def read_notes(source: str, *, max_bytes: int) -> Notes:
     for path in paths[:MOST_NOTES]:
         name = path.relative_to(folder).as_posix() if path != folder else path.name
         try:
-            with path.open("rb") as file:
-                note = _note(name, file.read(max_bytes))
-        except (OSError, RecursionError) as error:
+            raw = read_file(path, max_bytes=min(max_bytes, NOTE_BYTES) + 1)
+            note = _note(name, raw[:-1] if (is_cut := len(raw) > min(max_bytes, NOTE_BYTES)) else raw)
+        except (BadInput, RecursionError) as error:
             problems.append(f"{name}: {type(error).__name__}")
             continue
-        if note.passages:
+        if is_cut:
+            problems.append(f"{name}: its end, it is too long")
+        if note is None:
+            problems.append(f"{name}: too many marks")
+        elif note.passages:
             notes.append(note)
         else:
             problems.append(f"{name}: no words in it")
@@ -92,8 +99,11 @@ def read_notes(source: str, *, max_bytes: int) -> Notes:
     return Notes(notes=tuple(notes), problems=tuple(problems))
 
 
-def _note(name: str, raw: bytes) -> Note:
-    tokens = MarkdownIt("commonmark").enable("table").parse(decoded(raw))
+def _note(name: str, raw: bytes) -> Note | None:
+    """None for what would take a parser long."""
+    if is_dense(words := decoded(raw)):
+        return None
+    tokens = parser().parse(words)
     title, passages, heading = "", list[Passage](), False
     for token in tokens:
         if token.type != "inline":

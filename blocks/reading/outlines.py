@@ -5,15 +5,18 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blocks.fitting import within_tokens
 from blocks.reading.items import Item
 from blocks.reading.markdown_parts import parts_of
-from blocks.reading.places import files_in, read_text, unreadable
+from blocks.reading.places import files_in, locate, read_text, unreadable
 from blocks.untrusted import as_data
 
 # An outline or a note is some pages; parsing a book of markdown takes many seconds.
 MOST_BYTES = 512 * 1024
 NOTE_SUFFIXES = frozenset({".md", ".txt"})
 MOST_NOTES, NOTE_CHARACTERS, HEADING_CHARACTERS = 400, 1200, 120
+# What a section is to say, beside the notes in the same prompt: 1,200 characters of English.
+BRIEF_TOKENS = 350
 
 
 class Style(BaseModel):
@@ -58,37 +61,47 @@ def read_style(source: str) -> Style:
         raise unreadable(source, f"{where}: {first['msg']}") from error
 
 
-def read_outline(source: str) -> Outline:
+def read_outline(source: str, *, max_bytes: int = MOST_BYTES) -> Outline:
     """A markdown file: the first heading of level 1 is the title, each of level 2 a section.
+
+    Args:
+        max_bytes: most to read of it; more than `MOST_BYTES` is never read.
 
     Raises:
         BadInput: unreadable, or without sections.
     """
-    parts = parts_of(read_text(source, max_bytes=MOST_BYTES))
+    parts = parts_of(read_text(source, max_bytes=min(max_bytes, MOST_BYTES)))
     title = next((part.heading for part in parts if part.level == 1), Path(source).stem)
     sections: dict[str, Item] = {}
     for part in parts:
         heading = as_data(part.heading, HEADING_CHARACTERS)
         if part.level == 2 and heading:
-            sections.setdefault(heading, Item(id=heading, title=heading, text=as_data(part.text)))
+            sections.setdefault(
+                heading, Item(id=heading, title=heading, text=within_tokens(as_data(part.text), BRIEF_TOKENS))
+            )
     if not sections:
         raise unreadable(source, "it holds no section: a heading that begins with ##")
     return Outline(title=as_data(title, HEADING_CHARACTERS), sections=list(sections.values()))
 
 
-def read_notes(source: str) -> list[Item]:
-    """Notes of a file or folder: one for each heading with text under it; the id says file and heading.
+def read_notes(source: str, *, max_bytes: int = MOST_BYTES) -> list[Item]:
+    """Notes of a file or folder: one for each heading with text under it; the id says file, in the folder, and heading.
+
+    Args:
+        max_bytes: most to read of a file; more than `MOST_BYTES` is never read.
 
     Raises:
         BadInput: unreadable, or without notes.
     """
     notes: dict[str, Item] = {}
+    top = locate(source)
     for path in files_in(source, NOTE_SUFFIXES):
-        for part in parts_of(read_text(str(path), max_bytes=MOST_BYTES)):
+        file = path.name if path == top else path.relative_to(top).as_posix()
+        for part in parts_of(read_text(str(path), max_bytes=min(max_bytes, MOST_BYTES))):
             title = as_data(part.heading or path.stem, HEADING_CHARACTERS)
             text = as_data(_lines_as_sentences(part.text), NOTE_CHARACTERS)
             if text and len(notes) < MOST_NOTES:
-                name = f"{path.name}: {title}"
+                name = f"{file}: {title}"
                 notes.setdefault(name, Item(id=name, title=title, text=text))
     if not notes:
         raise unreadable(source, "it holds no notes (.md or .txt with text in it)")

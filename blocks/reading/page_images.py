@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel, ConfigDict
 
 from blocks.checking.prose import first_sentence
+from blocks.fitting import within_tokens
 from blocks.reading.items import Item
 from blocks.reading.markdown_parts import parser, without_front_matter
 from blocks.untrusted import as_data
@@ -55,7 +56,7 @@ def pictures_of(name: str, text: str) -> list[Picture]:
             item = Item(
                 id=f"{name}:{len(found) + 1} {source[:120]}",
                 title=as_data(PurePosixPath(source).name, 120),
-                text=". ".join(part.rstrip(".") for part in known) + "." if known else "",
+                text=within_tokens(". ".join(part.rstrip(".") for part in known)) + "." if known else "",
             )
             alt = as_data(image.content, 300)
             found.append(Picture(item=item, file=name, source=source[:500], alt=alt, caption=caption))

@@ -1,6 +1,7 @@
 """Pages of a folder, as markdown or HTML: title, words, and where they are on the web if they say so."""
 
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
@@ -11,15 +12,16 @@ import yaml
 from blocks.reading.charsets import decoded
 from blocks.reading.found import Found, written_at
 from blocks.reading.items import Item
-from blocks.reading.places import MAX_BYTES, files_in, locate, unreadable
+from blocks.reading.newest import DAY_IN_NAME, changed_at, day_in, newest_files
+from blocks.reading.places import MAX_BYTES, locate, unreadable
 from blocks.untrusted import as_data
 
 # The words of a page come early; the rest is not looked at.
 PAGE_BYTES = 512 * 1024
+MOST_PAGES = 1000
 SUFFIXES = frozenset({".md", ".html", ".htm"})
-FRONT_MATTER = re.compile(r"\A---\s*\n(.{0,4000}?)\n---\s*\n", re.DOTALL)
+FRONT_MATTER = re.compile(r"\A---[^\S\n]*\n(.{0,4000}?)\n---[^\S\n]*\n", re.DOTALL)
 HEADING = re.compile(r"^#{1,3}\s+(.{1,300})$", re.MULTILINE)
-DAY_IN_NAME = re.compile(r"\d{4}-\d{2}-\d{2}")
 ADDRESS = re.compile(r"https?://[^\s<>\"'()\[\]`|\\{}^]{1,1000}")
 # Marks of markdown that would only cost tokens.
 MARKS = re.compile(r"^\s{0,3}(?:#{1,6}|>|[-*+])\s+|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}", re.MULTILINE)
@@ -31,13 +33,16 @@ LINK = re.compile(r"!?\[([^\]]{0,300})\]\([^)]{0,1000}\)")
 
 
 def read_pages(source: str, *, max_bytes: int = MAX_BYTES) -> Found[Item]:
-    """Pages by path; those without words are named among the problems.
+    """The newest pages, by the day in their names, else of their last change; those without words are problems.
 
     Raises:
         BadInput: without any page.
     """
     folder, found = locate(source), Found[Item]()
-    for path in files_in(source, SUFFIXES):
+    newest = newest_files(source, SUFFIXES, most=MOST_PAGES, age=_age)
+    if newest.left_out:
+        found.problems.append(f"{newest.left_out} older pages")
+    for path in sorted(newest.paths):
         name = str(path.relative_to(folder)) if path != folder else path.name
         try:
             item = _page(path, name, max_bytes)
@@ -51,6 +56,10 @@ def read_pages(source: str, *, max_bytes: int = MAX_BYTES) -> Found[Item]:
     if not found.items:
         raise unreadable(source, "it holds no .md or .html page with words in it")
     return found
+
+
+def _age(path: Path) -> tuple[str, str]:
+    return day_in(path) or f"{datetime.fromtimestamp(changed_at(path), UTC):%Y-%m-%d}", str(path)
 
 
 def _page(path: Path, name: str, max_bytes: int) -> Item:

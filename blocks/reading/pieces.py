@@ -7,6 +7,8 @@ from string import Template
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checking.prose import STEM_LETTERS, WORD
+from blocks.fitting import within_tokens
+from blocks.reading.found import Message
 from blocks.reading.items import Item
 from blocks.untrusted import as_data
 
@@ -46,7 +48,8 @@ class Piece(BaseModel):
 
     Attributes:
         item: id and title name it; its text is all that the model's part may take words and numbers from.
-        brief: what it is to say, '' where the item says so itself. cites: id of the note that it came from.
+        brief: what it is to say, '' where the item says so itself. cites: id of the note that it came from. to: whom a
+            reply goes to.
         choices: what the model chooses among, where it writes no words of its own: sentences of a mail, titles of
             notes. says: choice -> what stands in the draft for it; where that says nothing, the choice itself.
         notes: that the choices name.
@@ -59,6 +62,7 @@ class Piece(BaseModel):
     item: Item
     brief: str = ""
     cites: str = ""
+    to: str = ""
     choices: tuple[str, ...] = ()
     says: dict[str, str] = Field(default_factory=dict)
     notes: tuple[Item, ...] = ()
@@ -102,8 +106,7 @@ def section_pieces(sections: Sequence[Item], notes: Sequence[Item]) -> list[Piec
         found = nearest(wanted, notes, most=2)
         # A note that speaks of it less than half as much as the nearest one only leads away from it.
         found = [note for note in found if overlap(wanted, note) > overlap(wanted, found[0]) / 2]
-        text = " ".join(note.text for note in found)[:SOURCE_CHARACTERS]
-        item = Item(id=section.id, title=section.title, text=_whole(text))
+        item = Item(id=section.id, title=section.title, text=_shown(" ".join(note.text for note in found)))
         pieces.append(Piece(item=item, brief=section.text, cites="; ".join(note.id for note in found)))
     return pieces
 
@@ -121,7 +124,7 @@ def product_pieces(rows: Sequence[dict[str, str]]) -> list[Piece]:
         item = Item(
             id=row.get("id") or f"row {number}",
             title=name,
-            text=_whole(f"This is the {name}. {told}"[:SOURCE_CHARACTERS]),
+            text=_shown(f"This is the {name}. {told}"),
         )
         pieces.append(Piece(item=item, must=(name,), template=f"$said\n\n{listed}"))
     return pieces
@@ -147,9 +150,10 @@ def reply_pieces(mails: Sequence[Item], template: str) -> list[Piece]:
     for mail in mails:
         subject = as_data(re.sub(r"^(?:\s*(?:re|aw|fwd?|wg)\s*:)+\s*", "", mail.title, flags=re.IGNORECASE), HEADING)
         filled = Template(template).safe_substitute(subject=_escaped(subject or "your mail"))
-        text = _whole(GREETING.sub("", as_data(mail.text)).strip()[:SOURCE_CHARACTERS])
+        text = _shown(GREETING.sub("", as_data(mail.text)).strip())
+        to = as_data(mail.sender, HEADING) if isinstance(mail, Message) else ""
         item = Item(id=mail.id, title=f"Re: {subject or 'your mail'}", text=text)
-        pieces.append(Piece(item=item, template=filled, choices=tuple(dict.fromkeys(sentences_of(text)))))
+        pieces.append(Piece(item=item, to=to, template=filled, choices=tuple(dict.fromkeys(sentences_of(text)))))
     return pieces
 
 
@@ -158,7 +162,8 @@ def _escaped(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _whole(text: str) -> str:
-    """Up to the last sentence that is whole, where there is one."""
+def _shown(text: str) -> str:
+    """As much as fits a short prompt, up to the last sentence that is whole, where there is one."""
+    text = within_tokens(text[:SOURCE_CHARACTERS])
     end = max(text.rfind(mark) for mark in (". ", "! ", "? "))
     return text if not text or text[-1] in ".!?" or end < 0 else text[: end + 1]

@@ -3,10 +3,10 @@
 Events are those of one local day, whatever they repeat by; `recurring_ical_events` unfolds them.
 """
 
-import math
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
@@ -17,7 +17,10 @@ from markdown_it import MarkdownIt
 from pydantic import Field
 
 from blocks.reading.charsets import decoded
+from blocks.reading.jail import within
+from blocks.reading.markdown_parts import is_dense
 from blocks.reading.places import files_in, locate, unreadable
+from blocks.reading.repeating import end_never, frequencies, thin
 from blocks.untrusted import as_data
 from governor.policy.facts import Fact
 
@@ -25,14 +28,11 @@ if TYPE_CHECKING:
     from icalendar import Calendar
 
 CALENDARS = frozenset({".ics"})
-TODO = "todo.md"
-# What repeats more often than once a day is an alarm clock, or an attack: a year of seconds is 31 million events.
-TOO_OFTEN = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
-MOST_TIMES_A_DAY = 24
-MOST_COMPONENTS = 5000
-# A rule that never comes true (30 February) is followed to the year 9999, in seconds to half a minute.
-MOST_SECONDS = 20.0
+TODO, TODO_BYTES = "todo.md", 512 * 1024
+# For all series together; a thousand weekly ones of the last ten years take as long.
+MOST_SECONDS = 2.0
 MOST_EVENTS = 100
+MOST_PROBLEMS = 20
 TASK = re.compile(r"\[( |x|X)\]\s+(.+)", re.DOTALL)
 DUE = re.compile(r"\(?\bdue:?\s+(\d{4}-\d{2}-\d{2})\)?", re.IGNORECASE)
 
@@ -86,44 +86,67 @@ def read_planner(source: str, day: date, zone: str, *, max_bytes: int) -> Planne
     folder = locate(source)
     if not folder.is_dir():
         raise unreadable(source, "it is no folder with calendars (.ics) and a todo.md")
-    events, cancelled, problems, files = list[Event](), list[str](), list[str](), dict[str, str]()
+    read, ends_s = _Read(), time.monotonic() + MOST_SECONDS
     paths = files_in(source, CALENDARS)
     for path in paths:
-        raw = _bytes(path, max_bytes)
-        files[path.name] = raw.decode("utf-8", "replace")
+        name = path.relative_to(folder).as_posix()
         try:
-            found, off, left = _of_day(raw, day, ZoneInfo(zone))
+            raw = read.raw(path, name, max_bytes)
+            read.files[name] = raw.decode("utf-8", "replace")
+            found, off, left = _of_day(raw, day, ZoneInfo(zone), ends_s)
         except Exception as error:  # a calendar can be broken in more ways than its library has errors for
-            problems.append(f"{path.name} cannot be read: {type(error).__name__}")
+            read.problems.append(f"{name} cannot be read: {type(error).__name__}")
             continue
-        events += found
-        cancelled += off
-        problems += [f"{path.name}: {why}" for why in left]
+        read.events |= set(found)
+        read.cancelled += off
+        read.problems += [f"{name}: {why}" for why in left]
     if not paths:
-        problems.append("there is no calendar (.ics)")
-    todos, done = list[Todo](), 0
-    if (folder / TODO).is_file():
-        files[TODO] = decoded(_bytes(folder / TODO, max_bytes))
-        todos, done = _todos(files[TODO])
-    else:
-        problems.append(f"there is no {TODO}")
-    order = sorted(set(events), key=lambda e: (not e.all_day, e.begins, e.title))[:MOST_EVENTS]
+        read.problems.append("there is no calendar (.ics)")
+    todos, done = _todo_list(folder, read, min(max_bytes, TODO_BYTES))
+    order = sorted(read.events, key=lambda e: (not e.all_day, e.begins, e.title, e.ends, e.place))
+    if len(order) > MOST_EVENTS:
+        read.problems.append(f"only the first {MOST_EVENTS} of {len(order)} events are shown")
     return Planner(
-        events=tuple(order),
-        cancelled=tuple(sorted(cancelled)),
+        events=tuple(order[:MOST_EVENTS]),
+        cancelled=tuple(sorted(read.cancelled)),
         todos=tuple(todos),
         done=done,
-        files=files,
-        problems=tuple(problems),
+        files=read.files,
+        problems=tuple(read.problems[:MOST_PROBLEMS]),
     )
 
 
-def _bytes(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(most)
+@dataclass
+class _Read:
+    """What was read so far."""
+
+    events: set[Event] = field(default_factory=set)
+    cancelled: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def raw(self, path: Path, name: str, most: int) -> bytes:
+        """The beginning of a file; that it goes on is a problem."""
+        with path.open("rb") as file:
+            raw = file.read(most + 1)
+        if len(raw) > most:
+            self.problems.append(f"{name} is longer than {most} bytes; its end is not read")
+        return raw[:most]
 
 
-def _of_day(raw: bytes, day: date, zone: ZoneInfo) -> tuple[list[Event], list[str], list[str]]:
+def _todo_list(folder: Path, read: _Read, most: int) -> tuple[list[Todo], int]:
+    if (path := within(folder, TODO)) is None:
+        read.problems.append(f"there is no {TODO}")
+        return [], 0
+    text = decoded(read.raw(path, TODO, most))
+    read.files[TODO] = text
+    if is_dense(text):
+        read.problems.append(f"{TODO} is not read: it has too many marks")
+        return [], 0
+    return _todos(text)
+
+
+def _of_day(raw: bytes, day: date, zone: ZoneInfo, ends_s: float) -> tuple[list[Event], list[str], list[str]]:
     """Events, titles of cancelled ones, and what was left out."""
     import recurring_ical_events
     from icalendar import Calendar
@@ -131,15 +154,16 @@ def _of_day(raw: bytes, day: date, zone: ZoneInfo) -> tuple[list[Event], list[st
     left = list[str]()
     calendar = Calendar.from_ical(raw)
     assert isinstance(calendar, Calendar)
-    _thin(calendar, left)
-    every_day = {str(one.get("UID", "")) for one in calendar.subcomponents if "DAILY" in _frequencies(one)}
+    thin(calendar, left, day)
+    every_day = {str(one.get("UID", "")) for one in calendar.subcomponents if "DAILY" in frequencies(one)}
     begin = datetime(day.year, day.month, day.day, tzinfo=zone)
-    end, ends_s = begin + timedelta(days=1), time.monotonic() + MOST_SECONDS
+    end = begin + timedelta(days=1)
     events, off = list[Event](), list[str]()
     for series in _series(calendar):
         if time.monotonic() > ends_s:
             left.append(f"after {MOST_SECONDS:.0f} seconds the rest is not read")
             break
+        end_never(series, left)
         unfolded = recurring_ical_events.of(series, skip_bad_series=True).between(begin, end)
         for found in islice(unfolded, MOST_EVENTS):
             title = as_data(str(found.get("SUMMARY", "")), 120) or "(without a title)"
@@ -152,7 +176,7 @@ def _of_day(raw: bytes, day: date, zone: ZoneInfo) -> tuple[list[Event], list[st
 
 
 def _series(calendar: "Calendar") -> Iterator["Calendar"]:
-    """A calendar for each series: one that takes too long is found out before the next."""
+    """A calendar for each series, those without a rule first: one that takes too long is found out before the next."""
     from icalendar import Calendar
 
     by_uid: dict[str, list[Any]] = {}
@@ -160,40 +184,10 @@ def _series(calendar: "Calendar") -> Iterator["Calendar"]:
     for one in calendar.subcomponents:
         if one.name == "VEVENT":
             by_uid.setdefault(str(one.get("UID", "")), []).append(one)
-    for uid in sorted(by_uid):
+    for uid in sorted(by_uid, key=lambda uid: (any(one.get("RRULE") for one in by_uid[uid]), uid)):
         series = Calendar()
         series.subcomponents = [*zones, *by_uid[uid]]
         yield series
-
-
-def _thin(calendar: "Calendar", left: list[str]) -> None:
-    """Take out what repeats too often, and what is too much."""
-    for component in [*calendar.subcomponents]:
-        if _frequencies(component) & TOO_OFTEN or _times_a_day(component) > MOST_TIMES_A_DAY:
-            calendar.subcomponents.remove(component)
-            left.append(f"{as_data(str(component.get('SUMMARY', 'an event')), 80)} repeats too often")
-    if len(calendar.subcomponents) > MOST_COMPONENTS:
-        left.append(f"only the first {MOST_COMPONENTS} entries are read")
-        del calendar.subcomponents[MOST_COMPONENTS:]
-
-
-def _rules(component: Any) -> list[Any]:
-    rules = component.get("RRULE", [])
-    return rules if isinstance(rules, list) else [rules]
-
-
-def _times_a_day(component: Any) -> int:
-    """How often a rule comes on one day, by the hours, minutes and seconds that it lists."""
-    listed = [[len(rule.get(part, [0])) for part in ("BYHOUR", "BYMINUTE", "BYSECOND")] for rule in _rules(component)]
-    return max((math.prod(counts) for counts in listed), default=1)
-
-
-def _frequencies(component: Any) -> set[str]:
-    """Of its rules, `DAILY` only where it is every day."""
-    rules = _rules(component)
-    return {
-        str(often).upper() for one in rules for often in one.get("FREQ", []) if not (often == "DAILY" and len(one) > 1)
-    }
 
 
 def _event(found: Any, title: str, begin: datetime, end: datetime) -> Event:

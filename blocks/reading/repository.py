@@ -5,11 +5,14 @@ every remote are left alone. What the bytes mean is for `history` and `diffs`.
 """
 
 import os
+import re
 import subprocess
 import tempfile
 import threading
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from signal import SIGKILL
 
@@ -18,6 +21,9 @@ from governor.errors import BadInput, NotReady
 
 GIT_SECONDS = 30.0
 MAX_BYTES = 8 * 1024 * 1024
+OBJECT = re.compile(rb"[0-9a-f]{40,64} (blob|tree|commit|tag) (\d+)")
+BATCH = 100
+MOST_NAME = 8192  # of a commit and a path, twice what Linux takes for a path
 # Whatever a repository's configuration names as a program, and what would fetch or follow on its own. External diffs
 # and textconv have no such key: `diffs` switches them off at each call. `-c` reaches git's own children too.
 OVERRIDES = (
@@ -98,17 +104,41 @@ class Repository:
             "" if b"\0" in raw or (code != 0 and len(raw) <= MAX_BYTES) else raw[:MAX_BYTES].decode("utf-8", "replace")
         )
 
+    def files(self, commit: str, paths: Iterable[str]) -> Iterator[str]:
+        """The texts of many files at a commit, `BATCH` by one process; '' as `file` says, and past its `MAX_BYTES`."""
+        one_line = (path for path in paths if "\n" not in path)
+        while wanted := [*islice(one_line, BATCH)]:
+            yield from self._batch(commit, wanted)
+
+    def _batch(self, commit: str, wanted: list[str]) -> Iterator[str]:
+        asked = "".join(f"{commit}:{path}\n" for path in wanted).encode("utf-8", "surrogateescape")
+        said = self.git("cat-file", "--batch", stdin=asked, cut=True)
+        at = 0
+        for _ in wanted:
+            head, _, _ = said[at : at + MOST_NAME].partition(b"\n")
+            kind, size = _announced(head)
+            begin = at + len(head) + 1
+            raw = said[begin : begin + size]
+            yield "" if kind != b"blob" or b"\0" in raw else raw.decode("utf-8", "replace")
+            at = begin + size + 1 if kind else begin
+
     def paths(self, commit: str) -> list[str]:
         """Every file at a commit."""
         listed = self.git("ls-tree", "-r", "-z", "--name-only", commit)
         return [name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0") if name]
 
 
+def _announced(head: bytes) -> tuple[bytes, int]:
+    """Kind and size of what follows a line of `cat-file --batch`; no kind where it says that there is nothing."""
+    found = OBJECT.fullmatch(head)
+    return (found[1], int(found[2])) if found else (b"", 0)
+
+
 def open_repository(source: str) -> Repository:
     """The repository whose folder `source` is; one further up does not count.
 
     Raises:
-        BadInput: there is none, it is another user's, or it borrows objects from elsewhere.
+        BadInput: there is none, it is another user's, or its objects lie elsewhere.
         NotReady: there is no git.
     """
     folder = locate(source)
@@ -119,9 +149,26 @@ def open_repository(source: str) -> Repository:
     store = Path(os.fsdecode(said[0]))
     common = repository.folder / os.fsdecode(said[1])
     for place in {store, common}:
+        if not _is_inside(place, repository.folder):
+            why = "its objects lie outside of it (a worktree, a submodule, a link); name the repository that has them"
+            raise unreadable(source, why)
         if (place / "objects/info/alternates").exists() or (place / "objects/info/http-alternates").exists():
             raise unreadable(source, "it borrows objects of another repository; `git repack -a -d` makes it whole")
     return repository
+
+
+def _is_inside(store: Path, top: Path) -> bool:
+    """Whether a store of git lies in the folder, and none of its folders of objects and packs is a link elsewhere."""
+    objects = store / "objects"
+    places = [store, objects, *(path for folder in (objects, objects / "pack") for path in _entries(folder))]
+    return all(place.resolve().is_relative_to(top) for place in places if place == store or place.is_symlink())
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [*folder.iterdir()]
+    except OSError:
+        return []
 
 
 def refusal(source: str, error: str) -> BadInput:

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from blocks.checking.data_quality import Column, Data, Table
 from blocks.checking.settings import DataRule
-from blocks.reading.places import files_in, locate, unreadable
-from blocks.reading.rows import MOST_ROWS, read_rows
+from blocks.reading.places import MOST_NAMES, files_in, locate, unreadable
+from blocks.reading.rows import MOST_ROWS, first_rows
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -36,10 +36,11 @@ def read_tables(source: str, rules: Sequence[DataRule], *, max_bytes: int) -> Da
         with path.open("rb") as file:
             if file.read(16) == SQLITE_MAGIC:
                 return _database(path, wanted, source)
-    tables = {file.stem: _csv(file, wanted.get(file.stem, set()), max_bytes) for file in files_in(source, CSV_SUFFIXES)}
-    if not tables:
+    files = files_in(source, CSV_SUFFIXES, max_files=MOST_NAMES)
+    if not files:
         raise unreadable(source, "it is no SQLite file, and there is no CSV file in it")
-    return Data(tables={name: table for name, table in tables.items() if name in wanted})
+    tables = {file.stem: _csv(file, wanted[file.stem], max_bytes) for file in files if file.stem in wanted}
+    return Data(tables=tables, notes=tuple(_cut_notes(tables)))
 
 
 def _wanted(rules: Sequence[DataRule]) -> dict[str, set[str]]:
@@ -53,9 +54,10 @@ def _wanted(rules: Sequence[DataRule]) -> dict[str, set[str]]:
 
 
 def _csv(path: Path, columns: set[str], max_bytes: int) -> Table:
-    rows = read_rows(path, max_bytes=max_bytes)
-    there = [name for name in sorted(columns) if rows and name in rows[0]]
-    return Table(rows=len(rows), columns={n: Column(values=tuple(row[n] or None for row in rows)) for n in there})
+    part = first_rows(str(path), max_bytes=max_bytes)
+    there = [name for name in sorted(columns) if part.rows and name in part.rows[0]]
+    read = {name: Column(values=tuple(row[name] or None for row in part.rows)) for name in there}
+    return Table(rows=None if part.is_cut else len(part.rows), columns=read, is_cut=part.is_cut)
 
 
 def _database(path: Path, wanted: dict[str, set[str]], source: str) -> Data:
@@ -82,7 +84,8 @@ def _tables(connection: sqlite3.Connection, wanted: dict[str, set[str]]) -> Iter
             there = {row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")}
             columns = sorted(wanted[name] & there)
             [(rows,)] = connection.execute(f"SELECT count(*) FROM {_quoted(name)}")
-            yield name, Table(rows=rows, columns={column: _column(connection, name, column) for column in columns})
+            read = {column: _column(connection, name, column) for column in columns}
+            yield name, Table(rows=rows, columns=read, is_cut=rows > MOST_ROWS)
 
 
 def _column(connection: sqlite3.Connection, table: str, column: str) -> Column:
@@ -104,6 +107,11 @@ def _notes(path: Path, tables: dict[str, Table]) -> Iterable[str]:
     log = path.with_name(path.name + "-wal")
     if log.is_file() and log.stat().st_size:
         yield "The database is in use; what waits in its write-ahead log was not looked at."
+    yield from _cut_notes(tables)
+
+
+def _cut_notes(tables: dict[str, Table]) -> Iterable[str]:
     for name, table in sorted(tables.items()):
-        if table.rows > MOST_ROWS:
-            yield f"Of the table {name} the first {MOST_ROWS} rows were looked at."
+        if table.is_cut:
+            looked_at = max((len(column.values) for column in table.columns.values()), default=0)
+            yield f"Of the table {name} only the first {looked_at} rows were looked at."

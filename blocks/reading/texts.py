@@ -6,21 +6,25 @@ from blocks.reading.markdown_parts import is_dense
 from blocks.reading.places import files_in, locate, read_text, unreadable
 
 # A page of more is a dump; parsing its markdown would take many seconds.
-MOST_BYTES = 512 * 1024
+MOST_BYTES = 256 * 1024
 MOST_FILES = 500
 
 
 class TextFile(BaseModel):
-    """A file. `name`: its path in the folder, with `/`."""
+    """A file. `name`: its path in the folder, with `/`. `is_cut`: it is longer, and this is its beginning."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     text: str
+    is_cut: bool = False
 
 
-def read_texts(source: str, suffixes: frozenset[str]) -> list[TextFile]:
+def read_texts(source: str, suffixes: frozenset[str], *, max_bytes: int = MOST_BYTES) -> list[TextFile]:
     """Files with these suffixes and something in them, by path; one too dense to be parsed is left out.
+
+    Args:
+        max_bytes: most to read of one file; more than `MOST_BYTES` is never read.
 
     Raises:
         BadInput: unreadable, or none.
@@ -28,10 +32,12 @@ def read_texts(source: str, suffixes: frozenset[str]) -> list[TextFile]:
     top = locate(source)
     found = []
     for path in files_in(source, suffixes, max_files=MOST_FILES):
-        text = read_text(str(path), max_bytes=MOST_BYTES)
+        most = min(max_bytes, MOST_BYTES)
+        text, is_cut = read_text(str(path), max_bytes=most), path.stat().st_size > most
         name = path.relative_to(top).as_posix() if top.is_dir() else path.name
         if text.strip() and not is_dense(text):
-            found.append(TextFile(name=name, text=text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")))
+            plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+            found.append(TextFile(name=name, text=plain, is_cut=is_cut))
     if not found:
         raise unreadable(source, f"it holds no {' or '.join(sorted(suffixes))} file with text in it")
     return found

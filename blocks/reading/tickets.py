@@ -1,6 +1,6 @@
 """Tickets of a help desk (CSV: id, subject, body, and answer where there is one)."""
 
-from blocks.reading.rows import read_rows, require
+from blocks.reading.rows import last_rows, require
 from blocks.untrusted import as_data
 from governor.policy.facts import Fact
 
@@ -30,10 +30,13 @@ def read_tickets(source: str, *, max_bytes: int) -> Tickets:
     Raises:
         BadInput: it is no such file.
     """
-    rows = read_rows(source, max_bytes=max_bytes)
-    require(rows, ("id", "body"), source)
+    part = last_rows(source, max_bytes=max_bytes)
+    require(part.rows, ("id", "body"), source)
+    rows = part.rows[-MOST_TICKETS:]
     found, problems = dict[str, Ticket](), list[str]()
-    for number, row in enumerate(rows[-MOST_TICKETS:], start=1):
+    if part.is_cut or len(rows) < len(part.rows):
+        problems.append(f"older tickets than the last {len(rows)}")
+    for number, row in enumerate(rows, start=1):
         name = as_data(row["id"], 40)
         if not name or name in found:
             problems.append(f"row {number}: " + (f"the id {name} is there twice" if name else "no id"))

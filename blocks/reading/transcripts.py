@@ -4,8 +4,10 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from blocks.fitting import SHOWN_TOKENS, within_tokens
 from blocks.reading.items import Item
 from blocks.untrusted import as_data
+from governor.policy.tokens import estimated_tokens
 
 CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?"
 NAME = r"[^\W\d_][\w .'’-]{0,40}"
@@ -38,15 +40,16 @@ class _Turn(BaseModel):
 
 
 def parts_of_transcript(name: str, text: str) -> list[Spoken]:
-    """Turns put together to parts of at most `PART_CHARACTERS`, in order; one long turn is cut."""
+    """Turns put together to parts of at most `PART_CHARACTERS` and `SHOWN_TOKENS`; one long turn is cut."""
     parts: list[list[_Turn]] = []
-    size = PART_CHARACTERS
+    size = tokens = 0
     for turn in _turns(text):
-        if size + len(turn.said) > PART_CHARACTERS:
+        own = estimated_tokens(turn.said)
+        if not parts or size + len(turn.said) > PART_CHARACTERS or tokens + own > SHOWN_TOKENS:
             parts.append([])
-            size = 0
+            size = tokens = 0
         parts[-1].append(turn)
-        size += len(turn.said)
+        size, tokens = size + len(turn.said), tokens + own
     return [_spoken(name, number, turns) for number, turns in enumerate(parts[:MOST_PARTS], 1)]
 
 
@@ -62,7 +65,7 @@ def _turns(text: str) -> list[_Turn]:
         line = VOICE.sub(r"\1: ", line)
         found = TURN.match(line[:4000])
         who = as_data(found["who"], 40) if found else ""
-        said = as_data(found["said"] if found else line, PART_CHARACTERS)
+        said = within_tokens(as_data(found["said"] if found else line, PART_CHARACTERS))
         at = (found["at"] or found["then"] or at) if found else at
         if found is None and turns:
             # A turn that goes on in the next line; a new part may begin there.

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from blocks.reading.items import Item
 from blocks.reading.markdown_parts import parser, without_front_matter
 from blocks.reading.places import unreadable
+from governor.policy.tokens import estimated_tokens
 
 # A block of more is no paragraph; it would not fit a small model's context twice.
-MOST_CHARACTERS = 1500
+MOST_CHARACTERS, MOST_TOKENS = 1500, 600
 MOST_STRINGS = 2000
 # Stands at the end of a block that stayed as it was.
 UNTRANSLATED = "⟨not translated⟩"
@@ -52,7 +53,7 @@ def block_units(name: str, text: str) -> list[Unit]:
         first = lines[begin] if begin < len(lines) else ""
         at = first.find(content[0]) if content else -1
         whole = " ".join(content)
-        if at < 0 or not any(map(str.isalpha, whole)) or len(whole) > MOST_CHARACTERS:
+        if at < 0 or not _is_translatable(whole):
             continue
         # `Title` over `=====` is a heading of two lines, of which only the first is prose.
         end = begin + len(content)
@@ -81,8 +82,12 @@ def string_units(name: str, text: str) -> list[Unit]:
     return [
         Unit(item=Item(id=f"{name}:{key}", title=key, text=value), key=key)
         for key, value in strings.items()
-        if any(map(str.isalpha, value)) and len(value) <= MOST_CHARACTERS
+        if _is_translatable(value)
     ]
+
+
+def _is_translatable(text: str) -> bool:
+    return any(map(str.isalpha, text)) and len(text) <= MOST_CHARACTERS and estimated_tokens(text) <= MOST_TOKENS
 
 
 def strings_of(name: str, text: str) -> dict[str, str]:

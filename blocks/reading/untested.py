@@ -12,7 +12,7 @@ from blocks.reading.repository import Repository
 
 # A file of more is generated; the parser would take seconds and hundreds of MiB for it.
 MOST_CHARACTERS = 300_000
-MOST_BRANCHES = 6
+MOST_BRANCHES, MOST_TESTS = 6, 3000
 UNNAMED, UNTOUCHED = "no test names it", "its tests did not change"
 
 
@@ -37,9 +37,10 @@ def gaps_of(repository: Repository, span: Span, diff: Diff) -> tuple[list[Gap], 
     for hunk in diff.hunks:
         added.setdefault(hunk.path, set()).update(line.number for line in hunk.added if line.number)
     changed_tests = _words(repository, span, (path for path in added if is_test(path)))
-    every_test = _words(repository, span, (path for path in repository.paths(span.tip) if is_test(path)))
+    tests = [path for path in repository.paths(span.tip) if is_test(path)]
+    every_test = _words(repository, span, tests[:MOST_TESTS])
     gaps: list[Gap] = []
-    unread: list[tuple[str, str]] = []
+    unread = [(path, f"more than {MOST_TESTS} files of tests") for path in tests[MOST_TESTS:]]
     for path in sorted(added):
         if not path.endswith(".py") or is_test(path):
             continue
@@ -88,4 +89,4 @@ def _branches(function: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]
 
 def _words(repository: Repository, span: Span, paths: Iterable[str]) -> set[str]:
     """Every word of these files at the newest commit."""
-    return {word for path in paths for word in re.findall(r"\w+", repository.file(span.tip, path))}
+    return {word for text in repository.files(span.tip, paths) for word in re.findall(r"\w+", text)}

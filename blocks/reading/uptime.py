@@ -4,17 +4,17 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from blocks.checking.uptime import Probed, Uptime
+from blocks.checking.uptime import SPAN, Probed, Uptime
 from blocks.reading.moments import moment
 from blocks.reading.places import unreadable
-from blocks.reading.rows import read_rows, require
+from blocks.reading.rows import last_rows, require
 
 PROBE_SECONDS = 10.0
 MOST_ADDRESSES = 50
 
 
 def probed(addresses: Sequence[str], now: datetime) -> Uptime:
-    """Look at each address once; one that must not be looked at (a private one, say) is down, and why is said."""
+    """Look once at each of the first addresses; one that must not be looked at (a private one, say) is down."""
     from blocks.reading.fetch import probe
 
     found = []
@@ -23,20 +23,25 @@ def probed(addresses: Sequence[str], now: datetime) -> Uptime:
         found.append(
             Probed(address=address, at=now, status=got.status or 0, seconds=got.seconds, problem=got.problem or "")
         )
-    return Uptime(probes=tuple(found))
+    return Uptime(probes=tuple(found), left_out=tuple(addresses[MOST_ADDRESSES:]))
 
 
 def logged(source: str, *, max_bytes: int) -> Uptime:
-    """What a log says.
+    """What the end of a log says: the 24 hours that are judged, and what of the time before is within `max_bytes`.
 
     Raises:
-        BadInput: it is no such log, or has no line that can be read.
+        BadInput: it is no such log, has no line that can be read, or its end is less than the time that is judged.
     """
-    rows = read_rows(source, max_bytes=max_bytes)
+    part = last_rows(source, max_bytes=max_bytes)
+    rows = part.rows
     require(rows, ("at", "address", "status"), source)
     probes = [probe for row in rows if (probe := _probe(row)) is not None]
     if not probes:
         raise unreadable(source, "no line of it can be read")
+    times = [probe.at for probe in probes]
+    if part.is_cut and max(times) - min(times) < SPAN:
+        hours = SPAN.total_seconds() / 3600
+        raise unreadable(source, f"its last {max_bytes} bytes (`max_bytes`) are less than {hours:.0f} hours")
     return Uptime(probes=tuple(probes), logged=True, unreadable=len(rows) - len(probes))
 
 

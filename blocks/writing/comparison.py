@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from blocks.checking.review import masked
 from blocks.reading.claims import Quote
+from blocks.reading.clauses import around
 from blocks.writing.csv_files import csv_text
 from blocks.writing.findings import BY_RULES, code
 from blocks.writing.markdown import table
 
 COLUMNS = ("about", "verdict", "place", "says", "other place", "other says", "model reads", "by")
-MOST_SHOWN = 240
+MOST_SHOWN, MOST_QUOTED = 240, 4000
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,15 @@ class Pair:
     by: str = BY_RULES
 
     @property
-    def quotes(self) -> list[str]:
-        """Both sides as text."""
-        return [quote.text if quote else "" for quote in (self.said, self.held)]
+    def texts(self) -> tuple[str, str]:
+        """Both sides as they may be shown, without secrets; '' for none."""
+        said, held = map(_text, (self.said, self.held))
+        return said, held
+
+    def around(self, most: int) -> tuple[str, str]:
+        """The same, of long versions of one text what differs."""
+        said, held = self.texts
+        return around(said, held, most) if said and held else (said, held)
 
     def read(self, reads: str, by: str) -> "Pair":
         """The same with how somebody reads it."""
@@ -34,25 +42,34 @@ class Pair:
 
 
 def pairs_csv(pairs: Sequence[Pair]) -> str:
-    """The pairs, one a row, with whole quotes."""
-    return csv_text(COLUMNS, [[p.about, p.verdict, *_side(p.said), *_side(p.held), p.reads, p.by] for p in pairs])
+    """The pairs, one a row, with quotes of up to `MOST_QUOTED` characters."""
+    rows: list[list[object]] = []
+    for pair in pairs:
+        said, held = (text[:MOST_QUOTED] for text in pair.texts)
+        rows.append([pair.about, pair.verdict, _place(pair.said), said, _place(pair.held), held, pair.reads, pair.by])
+    return csv_text(COLUMNS, rows)
 
 
 def pairs_page(pairs: Sequence[Pair], *, head: str, more: int) -> str:
     """The page. `more`: how many pairs are not in it."""
     parts = [head if pairs else f"{head} *({BY_RULES})*"]
     if pairs:
-        rows: list[list[object]] = [
-            [p.about, p.verdict, *map(_shown, _side(p.said)), *map(_shown, _side(p.held)), p.reads, p.by] for p in pairs
-        ]
+        rows: list[list[object]] = []
+        for pair in pairs:
+            shown = (_place(pair.said), pair.around(MOST_SHOWN)[0], _place(pair.held), pair.around(MOST_SHOWN)[1])
+            rows.append([pair.about, pair.verdict, *map(_shown, shown), pair.reads, pair.by])
         parts.append(table(list(COLUMNS), rows))
     if more:
         parts.append(f"{more} more are not shown.")
     return "\n\n".join(parts)
 
 
-def _side(quote: Quote | None) -> tuple[str, str]:
-    return (f"{quote.path}:{quote.line}", quote.text.strip()) if quote else ("", "")
+def _place(quote: Quote | None) -> str:
+    return f"{quote.path}:{quote.line}" if quote else ""
+
+
+def _text(quote: Quote | None) -> str:
+    return "\n".join(masked(line, quote.path) for line in quote.text.strip().split("\n")) if quote else ""
 
 
 def _shown(text: str) -> str:

@@ -11,7 +11,7 @@ from blocks.untrusted import seen
 FORMULA = re.compile(r"^\s*[=+\-@\t\r＝＋－＠]")
 # Where `;` or a tab parts cells, a formula may begin inside of ours.
 INNER_FORMULA = re.compile(r"(;\s*|(?<=\S)\t\s*)(?=[=+\-@＝＋－＠][\w(\"'])")
-NUMBER = re.compile(r"^\s*[+-]?\d[\d.,' ]*%?\s*$")
+NUMBER = re.compile(r"[+-]?\d[\d.,' ]*%?")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -26,4 +26,4 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def plain(value: object) -> str:
     """A cell as text that is seen, never a formula."""
     text = INNER_FORMULA.sub(r"\1'", "" if value is None else seen(str(value)))
-    return f"'{text}" if FORMULA.match(text) and not NUMBER.match(text) else text
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text.strip()) else text

@@ -11,7 +11,7 @@ from governor.answers import Answer
 
 
 def history_page(
-    commits: list[Commit], groups: list[Group], said: dict[str, Answer], note: str, sorters: Mapping[str, str]
+    commits: list[Commit], groups: list[Group], *, said: dict[str, Answer], note: str, sorters: Mapping[str, str]
 ) -> str:
     """Every commit once, under its group; numbers from the commits, the sentence of a group where one passed."""
     if not commits:

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from blocks.checking.prose import first_sentence
 from blocks.reading.items import Item
-from blocks.writing.markdown import byline, cell
+from blocks.writing.markdown import byline, cell, escaped
 from governor.answers import Answer
+
+# Of a source's gaps a page names the first; a hundred unread files are one message.
+MOST_NAMED = 8
 
 
 def row_of(item: Item, answer: Answer, labels: Mapping[str, str], fields: Sequence[str]) -> list[object]:
@@ -22,6 +25,12 @@ def row_of(item: Item, answer: Answer, labels: Mapping[str, str], fields: Sequen
         said = [" ".join(answer.text.split()) if answer.verified else first_sentence(item.text)]
     by = byline(answer) if answer.verified or not (labels or fields) else "no answer passed the check"
     return [item.id, item.title, *said, by]
+
+
+def left_out(problems: Sequence[str]) -> str:
+    """What of a source was not looked at, '' when all of it was."""
+    more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+    return f" Not among them: {'; '.join(map(escaped, problems[:MOST_NAMED]))}{more}." if problems else ""
 
 
 def prose_page(items: Sequence[Item], rows: Sequence[Sequence[object]]) -> str:

@@ -46,6 +46,14 @@ def translated(name: str, text: str, units: Sequence[Unit], done: Mapping[str, D
     return whole if shape(whole) == shape(text) else text
 
 
+def summary(done: Sequence[Done], *, files: int, later: int) -> str:
+    """What came of all places: whose words they have, and how many have none; `later`: how many were not asked yet."""
+    passed, said = sum(one.is_model for one in done), sum(bool(one.text) for one in done)
+    head = f"{files} files, {len(done)} places: {passed} in a model's words, {said - passed} by code"
+    left = f"; {later} more are asked about at the next run" if later else ""
+    return f"{head}, {len(done) - said} without words, which stay as they are{left}."
+
+
 def block_done(unit: Unit, answer: Answer, spans: Sequence[str]) -> Done:
     """A block or string as a model translated or chose it, its tokens replaced."""
     return Done(place=unit.item.id, text=unmasked(str(answer.data).strip(), spans), by=byline(answer), is_model=True)

@@ -1,7 +1,9 @@
 """Labelled items of three kinds of work, with the requests that the flows make of them and what the flows' rules say.
 
 Labels stand in `labels/`: of triage one for each message, of extract one for each value of a document, of log_watch
-one for each record. They were made with the samples, by reading them.
+one for each record. Those of triage and log_watch were made with the samples, by reading them. Those of extract were
+filled in from what the rules write and then corrected by reading each document, not made independently: an error of the
+rules that the reader overlooked is an error of the label too, which flatters the rules.
 """
 
 import csv

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +17,11 @@ from governor.call_arguments import whole
 from governor.policy.requests import ModelRequest
 from tests.property.attacks import NUMBER, STOLEN, Attack
 from tests.unit.fleet_stage import Say
+from tests.unit.git_stage import GitStage
 
 HONEST = "The library opens a new reading room on Saturday after two years of work. It has forty seats."
 TOPICS = {"traffic": "traffic and ferries", "culture": "culture and books"}
+COMMITTED = 1_795_514_400  # 2026-11-24 10:00 UTC, in seconds
 LABELS = {"urgent": "urgent trouble", "billing": "a bill to pay", "other": "anything else"}
 
 
@@ -77,38 +78,25 @@ def documents(folder: Path, attacks: Sequence[Attack]) -> Path:
 
 def repository(folder: Path, attacks: Sequence[Attack]) -> Path:
     """An honest commit, the attacker's after it; hooks and drivers that would leave a file behind."""
-    path = folder / "repository"
-    (path / "src").mkdir(parents=True)
     trap = folder / "trap.sh"
     trap.write_text(f"#!/bin/sh\ntouch {folder}/pwned\ncat\n")
     trap.chmod(0o755)
-
-    def git(*arguments: str) -> None:
-        author = ["-c", "user.name=A", "-c", "user.email=a@x.example", "-c", "core.hooksPath=/dev/null"]
-        stamp = {"GIT_AUTHOR_DATE": "2026-11-24T10:00:00Z", "GIT_COMMITTER_DATE": "2026-11-24T10:00:00Z"}
-        subprocess.run(
-            ["git", *author, *arguments], cwd=path, check=True, capture_output=True, env=stamp | {"PATH": PATH}
-        )
-
-    git("init", "-q", "-b", "main")
-    (path / "src" / "a.py").write_text("def a(x):\n    return x\n")
-    git("add", "-A")
-    git("commit", "-q", "-m", "feat: a")
+    stage = GitStage(folder / "repository")
+    stage.commit("feat: a", {"src/a.py": "def a(x):\n    return x\n"}, at=COMMITTED)
     for number, attack in enumerate(attacks):
         code = attack.text if attack.file else f"def b{number}(x):\n    return eval(x)\n"
-        (path / (attack.file or f"src/b{number}.py")).write_text(code)
-        (path / "src" / "a.py").write_text(f"def a(x):\n    if x > {number}:\n        return eval(x)\n    return x\n")
-        git("add", "-A")
-        git("commit", "-q", "-m", attack.title if attack.file else f"{attack.title}\n\n{attack.text}")
-    for name in ("diff.evil.textconv", "diff.evil.command", "diff.external", "filter.evil.clean", "core.fsmonitor"):
-        git("config", name, str(trap))
+        changed = f"def a(x):\n    if x > {number}:\n        return eval(x)\n    return x\n"
+        message = attack.title if attack.file else f"{attack.title}\n\n{attack.text}"
+        stage.commit(message, {attack.file or f"src/b{number}.py": code, "src/a.py": changed}, at=COMMITTED)
+    git = stage.folder / ".git"
+    drivers = ['diff "evil"]\ntextconv', 'diff "evil"]\ncommand', "diff]\nexternal", 'filter "evil"]\nclean']
+    lines = "".join(f"[{driver} = {trap}\n" for driver in [*drivers, "core]\nfsmonitor"])
+    (git / "config").write_text((git / "config").read_text() + lines)
+    (git / "hooks").mkdir()
     for hook in ("post-checkout", "pre-commit", "reference-transaction", "post-index-change"):
-        (path / ".git" / "hooks" / hook).write_bytes(trap.read_bytes())
-        (path / ".git" / "hooks" / hook).chmod(0o755)
-    return path
-
-
-PATH = "/usr/local/bin:/usr/bin:/bin"
+        (git / "hooks" / hook).write_bytes(trap.read_bytes())
+        (git / "hooks" / hook).chmod(0o755)
+    return stage.at
 
 
 def log(folder: Path, attacks: Sequence[Attack]) -> Path:

@@ -10,6 +10,7 @@ import html
 import io
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,8 @@ from tests.property.injection_readers import READERS
 from tests.property.injection_stage import Reader, obedient
 from tests.unit.fleet_stage import Ran, run_flow
 
-# What does not hold yet, and why: each of these is a fault of that kind's own files.
-OPEN = {
-    "draft replies": "the front matter of a draft holds headings as they were written",
-    "transform translate": "a prompt holds characters that nobody sees",
-    "transform transcripts": "the summary file is not tamed",
-}
 CASES = [pytest.param(attack, reader, id=f"{reader.name}: {attack.at}, {attack.name}")
-         for attack in ATTACKS for reader in READERS if reader.at == attack.at and reader.name not in OPEN]  # fmt: skip
+         for attack in ATTACKS for reader in READERS if reader.at == attack.at]  # fmt: skip
 DIGITS = re.compile(r"\d+")
 ADDRESS = re.compile(r"https?://[^\s<>\"'`)\]|\\*]+", re.IGNORECASE)
 # A page counts its own items, groups, lines and characters.
@@ -40,14 +35,13 @@ COUNTS = {str(number) for number in range(300)}
 CODE_COLUMNS = {"findings.csv": 4}
 
 
-def marked(reader: Reader) -> object:
-    marks = [pytest.mark.xfail(reason=OPEN[reader.name])] if reader.name in OPEN else []
-    return pytest.param(reader, marks=marks, id=f"{reader.name}, {reader.at}")
-
-
-@pytest.mark.parametrize("reader", [marked(reader) for reader in READERS])
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: f"{reader.name}, {reader.at}")
 def test_no_attack_of_all_does_more_than_change_words(reader: Reader, hotdesk_home: Home, tmp_path: Path) -> None:
-    attack_with([attack for attack in ATTACKS if attack.at == reader.at], reader, hotdesk_home, tmp_path)
+    """All at once: a model that says what each of them wants, and one of the others, by turns of the readers."""
+    attacks = [attack for attack in ATTACKS if attack.at == reader.at]
+    told, *others = obedient(attacks)
+    models = (told, others[READERS.index(reader) % len(others)])
+    attack_with(attacks, reader, hotdesk_home, top=tmp_path, models=models)
 
 
 @pytest.mark.long
@@ -55,10 +49,17 @@ def test_no_attack_of_all_does_more_than_change_words(reader: Reader, hotdesk_ho
 def test_an_attack_alone_changes_words_at_most(
     attack: Attack, reader: Reader, hotdesk_home: Home, tmp_path: Path
 ) -> None:
-    attack_with([attack], reader, hotdesk_home, tmp_path)
+    attack_with([attack], reader, hotdesk_home, top=tmp_path, models=tuple(obedient([attack])))
 
 
-def attack_with(attacks: list[Attack], reader: Reader, home: Home, top: Path) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: f"{reader.name}, {reader.at}")
+def test_no_attack_of_all_obeyed_in_any_way_does_more(reader: Reader, hotdesk_home: Home, tmp_path: Path) -> None:
+    attacks = [attack for attack in ATTACKS if attack.at == reader.at]
+    attack_with(attacks, reader, hotdesk_home, top=tmp_path, models=tuple(obedient(attacks)))
+
+
+def attack_with(attacks: list[Attack], reader: Reader, home: Home, *, top: Path, models: Collection[str]) -> None:
     folder = top / "inputs"
     folder.mkdir()
     flow, parameters = reader.lay(folder, attacks)
@@ -68,6 +69,8 @@ def attack_with(attacks: list[Attack], reader: Reader, home: Home, top: Path) ->
     assert tree(top, home) == before
     known = set(DIGITS.findall(inputs + "".join(silent.files.values()))) | COUNTS
     for name, say in obedient(attacks).items():
+        if name not in models:
+            continue
         remembered.forget()
         shutil.rmtree(silent.folder)
         ran = run_flow(flow, parameters, say)

@@ -6,26 +6,37 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from deployments.sending import Server
 from governor.settings import Home
 
 
+def answer_of(status: int) -> PrefectHTTPStatusError:
+    """What Prefect's client raises when the server answers so."""
+    asked = httpx.Request("POST", "http://server.example/api/deployments/")
+    return PrefectHTTPStatusError("no", request=asked, response=httpx.Response(status, text="not so", request=asked))
+
+
 class FakeClient:
-    """A FAKE of the client: what was sent is what is there, by FLOW/DEPLOYMENT."""
+    """A FAKE of the client: what was sent is what is there, by FLOW/DEPLOYMENT. `errors`: what sending one raises."""
 
     def __init__(self) -> None:
         self.kept: dict[str, SimpleNamespace] = {}
         self.flows: dict[str, UUID] = {}
+        self.errors: dict[str, Exception] = {}
 
     def create_flow_from_name(self, name: str) -> UUID:
         return self.flows.setdefault(name, uuid4())
 
     def create_deployment(self, **sent: Any) -> UUID:
         [flow] = [name for name, id in self.flows.items() if id == sent["flow_id"]]
-        self.kept[f"{flow}/{sent['name']}"] = SimpleNamespace(id=uuid4(), **sent)
+        name = f"{flow}/{sent['name']}"
+        if name in self.errors:
+            raise self.errors[name]
+        self.kept[name] = SimpleNamespace(id=uuid4(), **sent)
         return uuid4()
 
     def read_deployment_by_name(self, name: str) -> SimpleNamespace:

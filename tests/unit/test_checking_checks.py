@@ -134,6 +134,11 @@ def test_an_address_is_judged_by_its_last_answer_then_by_its_share_then_by_its_s
     assert worst(uptime.judge(facts, SETTINGS, NOW), "x") == severity
 
 
+def test_addresses_beyond_the_bound_are_named() -> None:
+    facts = Uptime(probes=probes([200]), left_out=("https://y.example",))
+    assert worst(uptime.judge(facts, SETTINGS, NOW), "https://y.example") == "warn"
+
+
 def test_a_log_that_ended_long_ago_fails_whatever_it_says() -> None:
     facts = Uptime(probes=probes([200] * 20), logged=True)
     assert verdict(uptime.judge(facts, SETTINGS, NOW)) is Severity.OK

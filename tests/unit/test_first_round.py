@@ -118,6 +118,7 @@ def test_constrained_agents_start_first_and_readers_of_what_the_others_wrote_las
         (["digest, triage/leads"], ["triage/leads", "digest/news"]),
         (["digest/news", "digest"], ["digest/news"]),
         (["log_watch/app"], ["log-watch/app"]),
+        (["inbox,news"], ["triage/inbox", "digest/news"]),
     ],
 )
 def test_a_round_may_be_of_some_kinds_and_agents_in_the_order_of_the_fleet(wanted: list[str], names: list[str]) -> None:
@@ -127,11 +128,16 @@ def test_a_round_may_be_of_some_kinds_and_agents_in_the_order_of_the_fleet(wante
 
 @pytest.mark.parametrize(
     ("wanted", "meant"),
-    [("triag", "`triage`"), ("inbox", "`triage/inbox`"), ("triage/inbx", "`triage/inbox`"), ("", "Known here: triage")],
+    [
+        ("triag", "`triage`"),
+        ("mail", "Say triage/mail or digest/mail."),
+        ("triage/inbx", "`triage/inbox`"),
+        ("", "Known here: triage"),
+    ],
 )
 def test_an_agent_that_there_is_not_names_the_one_that_is_meant(wanted: str, meant: str) -> None:
     with pytest.raises(BadInput) as error:
-        chosen(fleet_of("triage/inbox", "digest/news"), [wanted])
+        chosen(fleet_of("triage/inbox", "triage/mail", "digest/mail"), [wanted])
     assert meant in error.value.remedy
 
 

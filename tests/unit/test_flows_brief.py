@@ -1,6 +1,7 @@
 """brief: facts are code's, every run named exists, what is missing is named, dates and zones are right."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -97,6 +98,63 @@ def test_a_broken_calendar_is_named_and_the_rest_goes_on(tmp_path: Path, ics: by
     found = planner(tmp_path / "p", ics, date(2026, 11, 25))
     assert "good" in [event.title for event in found.events]
     assert len(found.events) <= 2
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;COUNT=3",
+        "FREQ=WEEKLY;UNTIL=99991231T000000Z;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYDAY=MO;BYSETPOS=9",
+    ],
+)
+def test_rules_that_never_come_true_cost_nothing_and_the_first_time_stays(tmp_path: Path, rule: str) -> None:
+    ics = "".join(event("DTSTART:20261125T090000Z", f"RRULE:{rule}", f"SUMMARY:{n}") for n in range(3))
+    begin = time.monotonic()
+    found = planner(tmp_path / "p", HEAD + ics + END, date(2026, 11, 25))
+    assert time.monotonic() - begin < 1
+    assert [one.title for one in found.events] == ["0", "1", "2"]
+    assert "a.ics: the rule of 0 never comes true" in found.problems
+
+
+@pytest.mark.parametrize(
+    ("lines", "titles"),
+    [
+        (("DTSTART:00010101T090000Z", "RRULE:FREQ=DAILY"), []),
+        (("DTSTART;VALUE=DATE:16041125", "RRULE:FREQ=YEARLY"), ["x"]),
+        (("DTSTART;VALUE=DATE:20240229", "RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=4WE"), ["x"]),
+        (("DTSTART:20261125T090000Z", "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29"), ["x"]),
+    ],
+)
+def test_rules_that_come_true_are_followed_unless_they_began_too_long_ago(
+    tmp_path: Path, lines: tuple[str, ...], titles: list[str]
+) -> None:
+    found = planner(tmp_path / "p", HEAD + event(*lines, "SUMMARY:x") + END, date(2026, 11, 25))
+    assert [one.title for one in found.events] == titles
+    assert any("repeats too often" in problem for problem in found.problems) is not bool(titles)
+
+
+def test_a_calendar_whose_series_take_too_long_is_cut_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.reading.planner.MOST_SECONDS", -1.0)
+    found = planner(tmp_path / "p", HEAD + event("DTSTART:20261125T090000Z") + END, date(2026, 11, 25))
+    assert any("the rest is not read" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("todo", ["outside", "dense", "endless"])
+def test_a_todo_list_that_must_not_be_read_is_named(tmp_path: Path, todo: str) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (tmp_path / "secret.md").write_text("- [ ] secret")
+    if todo == "outside":
+        (folder / "todo.md").symlink_to(tmp_path / "secret.md")
+    else:
+        (folder / "todo.md").write_text("- [ ] " + ("[" * 5000 if todo == "dense" else "x " * 400_000))
+    found = planner(folder, HEAD + END, date(2026, 11, 25))
+    assert not any("secret" in one.text for one in found.todos)
+    assert any("todo.md" in problem for problem in found.problems)
 
 
 def test_titles_are_data_and_links_out_of_the_folder_are_not_read(tmp_path: Path) -> None:
@@ -262,6 +320,18 @@ def test_a_re_run_asks_nothing_and_writes_the_same(kind: Brief, hotdesk_home: Ho
     assert [request.kind for request in again.asked] in ([], ["write"])  # what did not pass is asked for again
     assert "agent/other" not in again.page
     assert "alarm, the backup is 9 days old" in first.page
+
+
+def test_addresses_of_the_own_input_stand_and_are_no_links_by_another_name(
+    tmp_path: Path, hotdesk_home: Home, at_night: datetime
+) -> None:
+    (tmp_path / "todo.md").write_text("- [ ] Pay at https://pay.example/42\n- [ ] See [us](https://in.example)\n")
+    ran("check/uptime", at_night - timedelta(hours=1), message="ALARM: [click](https://up.example/x) is down")
+    parameters = BriefParameters(brief=Brief.DAY_PLAN, source=str(tmp_path))
+    page = run_flow(brief, parameters, obey).page
+    assert "https://pay.example/42" in page
+    assert r"\[click\](https://up.example/x) is down" in page
+    assert "evil.example" not in page
 
 
 @pytest.mark.usefixtures("hotdesk_home")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from blocks.checking.settings import Check, CheckSettings, DataRule, Must
-from flows.check import CheckParameters, check
+from flows.check import MOST_BAD, CheckParameters, check
 from governor.errors import BadInput
 from governor.policy.requests import ModelRequest
 from tests.unit.fleet_stage import run_flow
@@ -117,3 +117,38 @@ def test_a_source_that_is_not_there_or_empty_is_bad_input(kind: Check, tmp_path:
 def test_settings_with_a_typo_are_refused() -> None:
     with pytest.raises(ValueError, match="backup_hour"):
         CheckSettings.model_validate(yaml.safe_load("{backup_hour: 3}"))
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_addresses_of_the_own_input_stand_on_the_page_and_those_beyond_the_bound_are_named() -> None:
+    addresses = [f"http://127.0.0.1:{number}/health" for number in range(1, 53)]
+    ran = run_flow(check, told(Check.UPTIME, settings=CheckSettings(addresses=[*addresses, addresses[0]])), first)
+    assert "address left out" not in ran.page
+    assert [f"{address} was not looked at" in ran.page for address in addresses] == [False] * 50 + [True] * 2
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_who_moves_from_the_samples_to_own_data_is_not_compared_with_the_samples(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("item,price,currency\nbolt,10,EUR\n")
+    run_flow(check, told(Check.PRICES, source=f"{SAMPLES}/prices/2026-11-25.csv"), first)
+    moved = [run_flow(check, told(Check.PRICES, source=str(tmp_path / "own.csv")), first).page for _ in range(2)]
+    assert "Verdict: **ok** - 0 failed, 0 warnings" in moved[0]
+    assert "another source" in moved[0]
+    assert moved[1] == moved[0]
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_a_long_table_is_cut_on_the_page_and_whole_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("".join(f"[x](no-{number}.md)\n\n" for number in range(300)))
+    ran = run_flow(check, CheckParameters(check=Check.LINKS, source=str(tmp_path)), first)
+    assert ran.page.count("| fail |") == MOST_BAD
+    assert "200 more failures and warnings stand in findings.csv." in ran.page
+    assert ran.files["findings.csv"].count("\nfail,") == 300
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_names_on_the_page_are_no_markup(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("set,file,bytes,written_at\n**x** `y` [z](w),f,0,2026-11-25\n")
+    page = run_flow(check, CheckParameters(check=Check.BACKUP, source=str(tmp_path / "list.csv")), first).page
+    assert r"\*\*x\*\* \`y\` \[z\](w)" in page
+    assert "**x**" not in page

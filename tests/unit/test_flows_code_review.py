@@ -3,18 +3,21 @@
 import csv
 import io
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blocks.checking.review import (
+    CONCERNS,
     NOTHING,
     SEVERITIES,
-    added_places,
+    code_line,
+    concern_rule,
+    decision_rule,
     findings_of,
     lines_to_show,
-    masked,
     note_rule,
 )
 from blocks.reading.diffs import Hunk, Line, read_diff
@@ -22,6 +25,7 @@ from blocks.reading.history import Span
 from blocks.reading.repository import open_repository
 from blocks.reading.untested import functions_in, gaps_of
 from flows.code_review import CodeReviewParameters, code_review
+from governor.answers import judged
 from governor.policy.requests import ModelRequest
 from governor.settings import Home
 from tests.unit.fleet_stage import Ran, run_flow
@@ -65,7 +69,8 @@ def say(request: ModelRequest) -> str:
     properties = (request.json_schema or {})["properties"]
     if "line" in properties:
         line = properties["line"]["enum"][0]
-        return json.dumps({"line": line, "concern": "an error is not handled", "severity": "low"})
+        told = [json.dumps({"line": line, "concern": concern, "severity": "low"}) for concern in CONCERNS]
+        return next(text for text in told if request.verifier and request.verifier(text) == [])
     said = request.prompt.rpartition("Line: ")[2].partition("\n")[0]
     return json.dumps({"note": f"{said} is there"[:100], "severity": "low"})
 
@@ -82,12 +87,30 @@ def rows_of(ran: Ran) -> list[dict[str, str]]:
 @pytest.mark.parametrize("focus", ["commits", "security", "test_gaps"])
 def test_every_finding_stands_at_an_added_line(hotdesk_home: Home, stage: GitStage, focus: str) -> None:
     ran = run(stage, focus)
-    places = {f"{path}:{line}" for path, line in added_places(read_diff_of(stage).hunks)}
+    places = {f"{hunk.path}:{line.number}" for hunk in read_diff_of(stage).hunks for line in hunk.added}
     rows = rows_of(ran)
     assert rows
     assert {row["place"] for row in rows} <= places
     assert {row["severity"] for row in rows} <= set(SEVERITIES)
     assert all(row["by"] for row in rows)
+    # Secrets stand neither in pages nor in prompts.
+    assert "correct-horse" not in "".join(ran.files.values())
+    assert not any("correct-horse" in request.prompt for request in ran.asked)
+    if focus == "security":
+        [row] = [row for row in rows if row["place"] == "a.py:8"]
+        assert (row["severity"], row["model says"][:5]) == (
+            "high",
+            "low: ",
+        )  # the rule's word stands beside the model's
+    if focus == "test_gaps":
+        assert all(f"`{name}`" in ran.page for name in ("broken.py", "deep.py", "odd.py"))  # no Python, so named
+
+
+def test_a_rerun_writes_the_same_and_asks_nothing(hotdesk_home: Home, stage: GitStage) -> None:
+    first, again = run(stage, "commits"), run(stage, "commits")
+    assert first.page == again.page
+    assert first.files["findings.csv"] == again.files["findings.csv"]
+    assert (bool(first.asked), again.asked) == (True, [])
 
 
 def read_diff_of(stage: GitStage):
@@ -106,44 +129,22 @@ OBEDIENT = [
 
 @pytest.mark.parametrize("focus", ["commits", "security", "test_gaps"])
 def test_an_obedient_model_changes_no_finding(hotdesk_home: Home, stage: GitStage, focus: str) -> None:
-    found = [(row["place"], row["severity"]) for row in rows_of(run(stage, focus, lambda _: None))]
-    for said in OBEDIENT:
-        ran = run(stage, focus, lambda _, said=said: said)
-        assert [(row["place"], row["severity"]) for row in rows_of(ran)] == found
-        assert not any(row["model says"] for row in rows_of(ran))
-        assert not any(word in ran.page for word in ("9999", "All good"))
-        assert (ran.state.name == "Alarm") is (focus == "security")
-
-
-def test_the_rules_word_stands_beside_the_models(hotdesk_home: Home, stage: GitStage) -> None:
-    [row] = [row for row in rows_of(run(stage, "security")) if row["place"] == "a.py:8"]
-    assert row["severity"] == "high"
-    assert row["model says"].startswith("low: ")
-
-
-def test_secrets_stand_neither_in_pages_nor_in_prompts(hotdesk_home: Home, stage: GitStage) -> None:
-    for focus in ("commits", "security"):
-        ran = run(stage, focus)
-        assert "correct-horse" not in "".join(ran.files.values())
-        assert not any("correct-horse" in request.prompt for request in ran.asked)
+    silent = run(stage, focus, lambda _: None)
+    told = cycle(OBEDIENT)
+    ran = run(stage, focus, lambda _: next(told))
+    assert all(judged(request, said, cut=False)[2] for request in silent.asked for said in OBEDIENT)
+    assert [(row["place"], row["severity"]) for row in rows_of(ran)] == [
+        (row["place"], row["severity"]) for row in rows_of(silent)
+    ]
+    assert not any(row["model says"] for row in rows_of(ran))
+    assert not any(word in ran.page for word in ("9999", "All good"))
+    assert (ran.state.name == "Alarm") is (focus == "security")
 
 
 def test_most_findings_are_a_cap_and_the_page_says_so(hotdesk_home: Home, stage: GitStage) -> None:
     ran = run(stage, "security", max_findings=1)
     assert len(rows_of(ran)) == 1
     assert "more are not shown" in ran.page
-
-
-def test_a_rerun_writes_the_same_and_asks_nothing(hotdesk_home: Home, stage: GitStage) -> None:
-    first, again = run(stage, "commits"), run(stage, "commits")
-    assert first.page == again.page
-    assert first.files["findings.csv"] == again.files["findings.csv"]
-    assert (bool(first.asked), again.asked) == (True, [])
-
-
-def test_files_that_are_no_python_are_named(hotdesk_home: Home, stage: GitStage) -> None:
-    page = run(stage, "test_gaps").page
-    assert all(f"`{name}`" in page for name in ("broken.py", "deep.py", "odd.py"))
 
 
 def test_functions_without_a_test_are_told_from_tested_ones(stage: GitStage) -> None:
@@ -172,6 +173,7 @@ def test_functions_without_a_test_are_told_from_tested_ones(stage: GitStage) -> 
         ("hashlib.md5(x)", "weak-hash"),
         ("chmod -R 777 /srv", "open-to-all"),
         (ORDERS, "orders"),
+        ("pass\u200bword = 'abcdef123'", "secret"),
         ("-----BEGIN RSA PRIVATE KEY-----", "private-key"),
         ("model.eval()", ""),
         ("yaml.load(text, Loader=yaml.SafeLoader)", ""),
@@ -212,15 +214,56 @@ def test_a_note_is_in_words_of_the_line(note: str, passes: bool) -> None:
     assert (check(json.dumps({"note": note, "severity": "low"})) == []) is passes
 
 
-def test_masking_keeps_the_name_and_takes_the_value() -> None:
-    assert masked('api_key = "abcdef"') == "api_key = [secret]"
-    assert masked("ghp_" + "a" * 30) == "[key]"
+@pytest.mark.parametrize(
+    ("text", "path", "shown"),
+    [
+        ('api_key = "abcdef"', "a.py", "api_key = [secret]"),
+        ("ghp_" + "a" * 30, "a.py", "[key]"),
+        ("x" * 70 + "; password = 'hunter2hunter2hunter2'", "a.py", "x" * 70 + "; password = [secret]"),
+        ("x" * 90 + " AKIAABCDEFGHIJKLMNOP", "a.py", "x" * 90 + " [key]"),
+        ("pass\u200bword = 'hunter2'", "a.py", "password = [secret]"),
+        ("token = '" + "s" * 900 + "'", "a.py", "token = [secret]"),
+        ('{"password": "hunter2"}', "a.py", '{"password": [secret]}'),
+        ("DB_PASSWORD=hunter2", "deploy/app.ini", "DB_PASSWORD=[secret]"),
+        ("  password: hunter2  # old", "a.yaml", "password: [secret] # old"),
+        ("  password: {{ vault }}", "a.yaml", "password: {{ vault }}"),
+        ("export DATABASE_URL=postgres://u:hunter2@h/db", "app/.env.local", "export DATABASE_URL=[secret]"),
+        ("password = input()", "a.py", "password = input()"),
+    ],
+)
+def test_masking_keeps_the_name_and_takes_the_value(text: str, path: str, shown: str) -> None:
+    assert code_line(text, path) == shown
+    [row] = findings_of([hunk_of(text, path=path)]) or [None]
+    assert row is None or "hunter2" not in row.text
+    assert (row is None) is (shown == text.strip() or path.endswith(".env.local"))
 
 
 @pytest.mark.parametrize("code", ["def f(:", DEEP, "x" * 400_000, "\0"])
 def test_code_that_cannot_be_parsed_is_refused(code: str) -> None:
     with pytest.raises((SyntaxError, ValueError, RecursionError, MemoryError)):
         functions_in(code)
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("return rows[0] / total(rows)", {0, 1, 2, 5}),
+        ("limit = 10", {2, 5}),
+        ("raise", {1, 5}),
+        ("name = body", {3, 5}),
+        ("if a and b or c:", {4, 5}),
+    ],
+)
+def test_a_concern_needs_a_reason_in_its_line(line: str, fits: set[int]) -> None:
+    rule = concern_rule({7: line})
+    said = [json.dumps({"line": 7, "concern": concern, "severity": "low"}) for concern in CONCERNS]
+    assert {number for number, text in enumerate(said) if rule(text) == []} == fits
+
+
+def test_the_line_to_test_first_decides_something() -> None:
+    lines = ("told = parse()", "if told:", "return told")
+    assert [decision_rule(lines)(line) == [] for line in lines] == [False, True, True]
+    assert decision_rule(lines[:1])(lines[0]) == []
 
 
 def test_nothing_to_note_is_no_finding(hotdesk_home: Home, stage: GitStage) -> None:

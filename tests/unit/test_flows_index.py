@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from blocks.checking.glossary import explains, terms_of
 from blocks.checking.likeness import Likeness
 from blocks.checking.questions import asks_about, group
 from blocks.checking.vectors import as_blob, from_blob, near, problem_of, unit
-from blocks.reading.notes import read_notes
+from blocks.reading.notes import Note, Passage, read_notes
 from blocks.reading.tickets import Ticket, read_tickets
 from blocks.writing.outputs import folder_of
 from flows.index import Index, IndexParameters, index
@@ -39,6 +40,9 @@ class FakeVectors:
         if self.missing:
             raise NoRoute("No tier makes vectors.", remedy="None.")
         return Asked([self._answer(list(request.inputs.values())) for request in requests])
+
+    def largest_billion(self, request: ModelRequest) -> float:
+        return 0.0
 
     def _answer(self, texts: list[str]) -> Any:
         vectors: Any = [[1.0 + text.lower().count(letter) for letter in "aeiounrst"] for text in texts]
@@ -92,6 +96,31 @@ def test_a_changed_note_is_asked_for_again_and_a_deleted_one_leaves(folder_of_no
     folder = run_notes(str(folder_of_notes), models)
     assert [request.prompt[-4:] for request in models.asked] == ["a.md", "b.md", "c.md", "b.md"]
     assert rows(folder, "SELECT id FROM notes") == [("a.md",), ("b.md",)]
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_notes_that_are_cut_into_other_chunks_are_asked_for_again(
+    folder_of_notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = FakeVectors()
+    run_notes(str(folder_of_notes), models)
+    monkeypatch.setattr("blocks.reading.notes.CHUNK_CHARACTERS", 9)
+    folder = run_notes(str(folder_of_notes), models)
+    assert len(models.asked) == 6
+    assert rows(folder, "SELECT count(*), count(vector) FROM chunks") == [(12, 12)]
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_vectors_that_went_missing_are_asked_for_again(folder_of_notes: Path) -> None:
+    models = FakeVectors()
+    (folder_of_notes / "b.md").write_text("# b\n\n" + "A note. " * 200)
+    folder = run_notes(str(folder_of_notes), models)
+    whole = rows(folder, "SELECT count(vector) FROM chunks")
+    with closing(sqlite3.connect(folder / "index.sqlite")) as database:
+        database.execute("DELETE FROM chunks WHERE note = 'b.md' AND number = 1")
+        database.commit()
+    run_notes(str(folder_of_notes), models)
+    assert rows(folder, "SELECT count(vector) FROM chunks") == whole
 
 
 @pytest.mark.usefixtures("hotdesk_home")
@@ -222,6 +251,15 @@ def test_a_sentence_explains_a_term_or_only_uses_it(sentence: str, explained: bo
     assert explains("work card", sentence) is explained
 
 
+def test_terms_of_many_notes_are_found_in_no_time() -> None:
+    names = [f"{a}{b}ar {c}{d}oat" for a in "abcdefgh" for b in "ijkl" for c in "mnopqrst" for d in "uvwx"]
+    passages = tuple(Passage(line=n, text=f"A {name} is a thing. Any {name} here.") for n, name in enumerate(names))
+    notes = [Note(id=f"{n}.md", title="t", sha256="", passages=passages) for n in range(3)]
+    begin = time.monotonic()
+    assert len(terms_of(notes)) >= len(names)
+    assert time.monotonic() - begin < 1.5
+
+
 def test_tickets_that_ask_the_same_are_one_group() -> None:
     texts = ["When is my deposit back?", "Where is my deposit?", "The lamp is broken.", "deposit when back"]
     found = group([Ticket(id=str(n), subject="", body=text) for n, text in enumerate(texts)])
@@ -249,6 +287,7 @@ NASTY = [
     "\u202eevil\u202c word".encode(),
     b"\x1b[31mred\x1b[0m text",
     b"<script>alert(1)</script>",
+    (b"[" * 900 + b"\n\n") * 300,
 ]
 
 
@@ -260,6 +299,7 @@ def test_nasty_notes_are_named_or_made_plain(tmp_path: Path) -> None:
         (tmp_path / f"n{number}.md").write_bytes(raw)
     found = read_notes(str(tmp_path), max_bytes=MIB)
     text = " ".join(note.text for note in found.notes)
+    assert {"n4.md: too many marks", "n11.md: too many marks"} <= {*found.problems}
     assert "good.md" in [note.id for note in found.notes]
     assert not any(mark in text for mark in ("<|im", "\x1b", "\u202e", "<script", "root:"))
     assert terms_of(found.notes) == terms_of(found.notes)

@@ -174,6 +174,30 @@ def test_a_quiet_log_says_so_and_asks_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hotdesk_home")
+def test_a_log_that_was_not_read_whole_is_not_called_quiet(tmp_path: Path) -> None:
+    ran = run_flow(log_watch, parameters(log(tmp_path, LINES[3:] * 100), max_bytes=1024), first)
+    assert "Nothing to report" not in ran.page
+    assert "older ones left out" in ran.page
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_every_column_of_the_table_has_its_cells(tmp_path: Path) -> None:
+    ran = run_flow(log_watch, parameters(log(tmp_path, LINES)), first)
+    table = [line for line in ran.page.splitlines() if line.startswith("|")]
+    assert len(table) == 4
+    assert {line.count(" | ") for line in table} == {7}
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_another_source_is_not_compared_with_the_one_before(tmp_path: Path) -> None:
+    run_flow(log_watch, parameters(log(tmp_path, LINES)), first)
+    ran = run_flow(log_watch, parameters(log(tmp_path, LINES[:1], "own.log")), first)
+    assert "Gone since" not in ran.page
+    assert "another one than at the last look" in ran.page
+    assert run_flow(log_watch, parameters(tmp_path / "own.log"), first).page == ran.page
+
+
+@pytest.mark.usefixtures("hotdesk_home")
 def test_test_runs_are_told_by_their_health(tmp_path: Path) -> None:
     for run in range(4):
         bad = '<failure message="TimeoutError: warehouse timed out"/>' if run % 2 else ""

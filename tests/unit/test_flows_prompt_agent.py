@@ -1,5 +1,7 @@
 """prompt_agent: any source, one question, and an answer that its kind's rule can refuse."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ from pydantic import ValidationError
 
 from blocks.checking.prompted import fields_rule, filled, prose_rule
 from blocks.reading.any_source import read_items
-from flows.prompt_agent import PromptAgentParameters, prompt_agent
+from blocks.reading.items import Item
+from flows.prompt_agent import PromptAgentParameters, prompt_agent, request
 from governor.errors import BadInput
+from governor.policy.tokens import needed_tokens
 from governor.settings import Home
 from tests.unit.fleet_stage import run_flow
 
@@ -119,7 +123,7 @@ def test_prose_is_long_enough_faithful_and_free_of_banned_phrases(said: str, sta
 
 def test_an_object_without_any_value_does_not_stand() -> None:
     assert fields_rule("abc")('{"a": "", "b": " "}')
-    assert fields_rule("abc")('{"a": "b", "b": ""}') == []
+    assert fields_rule("a b c")('{"a": "b", "b": ""}') == []
 
 
 NASTY = {
@@ -145,7 +149,7 @@ def test_a_nasty_source_is_read_or_refused_and_never_obeyed(hotdesk_home: Home, 
     path = tmp_path / name
     path.write_bytes(NASTY[name])
     try:
-        items = read_items(str(path), max_items=5, max_bytes=4_194_304)
+        items = read_items(str(path), max_items=5, max_bytes=4_194_304).items
     except BadInput:
         return
     assert len({item.id for item in items}) == len(items)
@@ -153,3 +157,51 @@ def test_a_nasty_source_is_read_or_refused_and_never_obeyed(hotdesk_home: Home, 
     assert "other.example" not in "".join(ran.files.values())
     assert all("<|im_" not in request.text for request in ran.asked)
     assert "\u202e" not in "".join(request.text for request in ran.asked)
+
+
+def test_rows_with_dates_are_taken_newest_first_and_the_page_says_what_is_left(
+    hotdesk_home: Home, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    days = ["2.3.2026", "11.3.2026", "1.12.2025", ""]
+    path.write_text("id,words,sent\n" + "".join(f"r{n},The ferry was late,{day}\n" for n, day in enumerate(days)))
+    found = read_items(str(path), max_items=2, max_bytes=4096)
+    assert [item.id for item in found.items] == ["r1", "r0"]
+    ran = run_flow(prompt_agent, told(path, kind="classify", answers=LABELS, max_items=2), lambda r: "praise")
+    assert "Not among them: 2 older rows." in ran.page
+
+
+def test_rows_without_dates_keep_their_order(table: Path) -> None:
+    found = read_items(str(table), max_items=1, max_bytes=4096)
+    assert ([item.id for item in found.items], found.problems) == (["a1"], ["1 more rows"])
+
+
+def test_documents_are_taken_newest_first_and_those_left_out_are_counted(tmp_path: Path) -> None:
+    for name, at in (("a.txt", 3000), ("b.txt", 1000), ("c.txt", 2000)):
+        (tmp_path / name).write_text("words of it")
+        os.utime(tmp_path / name, (at, at))
+    found = read_items(str(tmp_path), max_items=2, max_bytes=4096)
+    assert ([item.id for item in found.items], found.problems) == (["a.txt", "c.txt"], ["1 older ones"])
+
+
+@pytest.mark.parametrize(
+    ("value", "stands"),
+    [(value, True) for value in ("125.00", "L-17", "17", "Straße", "東京", "3'500")]
+    + [(value, False) for value in ("25.00", "125", "5.00", "8.50", "traße", "Müll", "500", "7")],
+)
+def test_a_value_is_whole_words_and_whole_numbers(value: str, stands: bool) -> None:
+    source = "Total 125.00 EUR, less -8.50 and −7\nL-17, Müller Straße, 東京都, 3'500"
+    assert (fields_rule(source)(json.dumps({"a": value, "b": "EUR"})) == []) == stands
+
+
+@pytest.mark.parametrize("text", ["漢字かな" * 3000, "🦆 " * 6000, "7 " * 6000, "word " * 2400])
+def test_a_request_fits_a_small_context_whatever_the_text(text: str) -> None:
+    parameters = told(Path("x"), text_characters=12_000, max_tokens=200)
+    made = request(Item(id="1", title=text[:400], text=text), parameters, 200)
+    assert 1800 < needed_tokens(made) <= 2048
+
+
+def test_a_longer_question_leaves_some_of_the_text() -> None:
+    parameters = told(Path("x"), text_characters=12_000).model_copy(update={"question": "What is it? " * 330})
+    made = request(Item(id="1", title="t", text="duck " * 2000), parameters, 2000)
+    assert made.prompt.count("duck") > 100

@@ -38,6 +38,11 @@ def parcel(_request: ModelRequest) -> str:
     return "a parcel"
 
 
+def test_older_messages_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    ran = run_flow(triage, told(issues(tmp_path, "one", "two", "three"), max_items=2), parcel)
+    assert "1 older messages are left out" in ran.page
+
+
 def test_every_message_has_its_row_and_the_page_says_whose_label_it_is(tmp_path: Path) -> None:
     said: Iterator[str | None] = iter(["a parcel", "nonsense", None])
     ran = run_flow(triage, told(issues(tmp_path, "one", "a payment", "three")), lambda _: next(said))

@@ -1,18 +1,20 @@
 """What is written, what its operator said, what was edited on the server: key by key, and nobody's word is lost."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from blocks.parameters import AgentParameters
 from deployments.form import problems
-from deployments.merging import merge
+from deployments.merging import DEFAULTS, merge, record_of
 
 OLD = {"source": "samples", "max_items": 12}
 NEW, THREE = {**OLD, "max_items": 20}, {**OLD, "max_items": 3}
 A, B, UNSENT = {**OLD, "source": "a"}, {**OLD, "source": "b"}, {"max_items": 12}
+SMALL = {**OLD, DEFAULTS: {"max_tokens": 64}}  # an older flow's
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any] | None, dict[str, Any]]] = [
     # what it shows, written now, own, told last, on the server, own afterwards
     ("nothing known: what is written stands", OLD, {}, {}, {"source": "mine"}, {}),
@@ -28,7 +30,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], dict[str,
     ("back to what is written", OLD, {"max_items": 3}, THREE, OLD, {}),
     ("an edit of what was set before", OLD, {"source": "a"}, A, B, {"source": "b"}),
     ("a wish not told yet is newer than an edit", OLD, {"source": "a"}, UNSENT, B, {"source": "a"}),
-    ("a wish for the default is one too", OLD, {"due": None}, OLD, {**OLD, "due": "07:00"}, {}),
+    ("a wish for the default is one too", OLD, {"due": None}, OLD, {**OLD, "due": "07:00"}, {"due": None}),
+    ("what is written so too stays said", NEW, {"max_items": 20}, NEW, NEW, {"max_items": 20}),
+    ("so it stands when another thing is written", OLD, {"max_items": 20}, NEW, NEW, {"max_items": 20}),
+    ("a source that is written is no wish", OLD, {"source": "samples"}, OLD, OLD, {}),
+    ("a default of then that a form filled in is no edit", OLD, {}, SMALL, {**OLD, "max_tokens": 64}, {}),
+    ("a default of then that was changed is one", OLD, {}, SMALL, {**OLD, "max_tokens": 65}, {"max_tokens": 65}),
+    ("a default that nobody filled in is none", OLD, {}, SMALL, OLD, {}),
     ("another edit beside it is kept", OLD, {"source": "a"}, UNSENT, THREE, {"source": "a", "max_items": 3}),
     ("a key that the flow lost is dropped", OLD, {"gone": 1, "source": "a"}, {}, None, {"source": "a"}),
     ("a value that the flow does not take any more", OLD, {"max_items": 900}, {}, None, {}),
@@ -55,15 +63,63 @@ def test_what_is_kept_and_what_is_dropped_is_said() -> None:
     assert kept == "keeps max_items = 3, as it was edited on the server"
 
 
-def test_values_that_fit_one_by_one_but_not_together_give_way_to_what_is_written() -> None:
+WRITTEN = {"source": "x", "question": "what is said here?", "most_characters": 400}
+MINE = {"source": "/mine", "privacy": "no_training"}
+LEAST = {"least_characters": 300}
+CLASH = "Value error, least_characters is more than most_characters"
+
+
+@pytest.mark.parametrize(
+    ("written", "own", "edited", "after", "dropped"),
+    [
+        (WRITTEN, {**MINE, "least_characters": 500}, {}, MINE, "least_characters = 500"),
+        (
+            WRITTEN,
+            {"least_characters": 300},
+            {"most_characters": 200},
+            {"least_characters": 300},
+            "most_characters = 200",
+        ),
+        (WRITTEN, {"max_items": 3, "least_characters": 500}, {}, {"max_items": 3}, "least_characters = 500"),
+    ],
+)
+def test_of_values_that_fit_one_by_one_but_not_together_one_gives_way_and_it_is_said(
+    written: Any, own: Any, edited: Any, after: Any, dropped: str
+) -> None:
     from flows.prompt_agent import PromptAgentParameters
 
-    written = {"source": "x", "question": "what is said here?", "most_characters": 400}
-    merged = merge(PromptAgentParameters, written, own={"least_characters": 500}, told={}, server=None)
-    assert merged.parameters == written
-    assert merged.said == (
-        "drops its own least_characters: Value error, least_characters is more than most_characters",
+    told = {**written, **own}
+    merged = merge(PromptAgentParameters, written, own=own, told=told, server={**told, **edited})
+    assert merged.own == after
+    assert merged.said == (f"drops {dropped}: {CLASH}",)
+
+
+class FussyParameters(AgentParameters):
+    """A form whose source, privacy and number do not go together."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if (self.source, self.privacy, self.max_items) == ("/mine", "no_training", 5):
+            raise ValueError("not all three")
+        return self
+
+
+def test_where_one_of_several_may_give_way_source_and_privacy_stay() -> None:
+    merged = merge(FussyParameters, OLD, own={**MINE, "max_items": 5}, told={}, server=None)
+    assert merged.own == MINE
+
+
+def test_an_own_value_that_goes_back_is_said() -> None:
+    assert merge(AgentParameters, OLD, own={"max_items": 3}, told=THREE, server=OLD).said == (
+        "gives up max_items = 3: on the server it is as written again",
     )
+
+
+def test_what_is_recorded_is_what_was_sent_and_the_defaults_beside_it() -> None:
+    record = record_of(AgentParameters, OLD)
+    assert {key: record[key] for key in OLD} == OLD
+    assert record[DEFAULTS]["due"] is None and not OLD.keys() & record[DEFAULTS].keys()
+    assert merge(AgentParameters, OLD, own={}, told=record, server=OLD).own == {}
 
 
 FORMS = st.fixed_dictionaries(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -13,16 +14,21 @@ import yaml
 from typer.testing import CliRunner
 
 import flows
+from deployments import uses
 from deployments.agents import agents_of
 from deployments.cadence import numbers
 from deployments.cli import app
+from deployments.first_round import mark_done
 from deployments.fleet import Entry, Schedule, checkout, read_fleet
 from deployments.fleet_text import free_time, inserted, scalar
+from deployments.flow_parameters import load_flow
 from deployments.new_agent import Draft, run_new_agent
 from governor.errors import BadInput, NotReady
 from governor.settings import Home, prepare_home
+from governor.state.sessions import remember
 
 CHECKOUT = checkout()
+SHADOWS = ("page", "request", "flow", "agent", "cell", "as-data", "faithful", "byline", "zip")
 
 
 @pytest.fixture
@@ -63,6 +69,46 @@ def test_a_prompt_is_one_entry_before_the_house_and_nothing_else_changes(root: P
     assert entry.tags == ("agent", "sample", "prompt-agent")
     assert "due" not in entry.parameters["parameters"]
     assert "CANCEL_NEW" in str(entry.concurrency_limit)
+
+
+def test_line_ends_of_windows_stay(root: Path):
+    path = root / "prefect.yaml"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    made(root, Draft("press-review"))
+    assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"\r\n")
+
+
+def test_a_link_stays_one_and_who_may_read_the_file_stays_so(root: Path, tmp_path: Path):
+    kept = (root / "prefect.yaml").rename(tmp_path / "kept.yaml")
+    kept.chmod(0o640)
+    (root / "prefect.yaml").symlink_to(kept)
+    made(root, Draft("press-review"))
+    assert (root / "prefect.yaml").is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o640
+
+
+def test_it_waits_for_its_turn(root: Path, hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uses, "TURN_SECONDS", 0.05)
+    with uses.Uses(hotdesk_home).turn(), pytest.raises(NotReady, match="has been deploying"):
+        made(root, Draft("press-review"))
+
+
+@pytest.mark.usefixtures("hotdesk_home")
+def test_its_time_is_said_in_the_fleets_zone_and_that_it_is_paused_where_it_is(root: Path):
+    said = "\n".join(run_new_agent(Draft("one"), root=root, cwd=root))
+    assert " UTC every day" in said
+    assert "paused" not in said  # the first round is to come
+    remember(uses.ZONE_KEY, "Europe/Berlin")
+    mark_done(datetime.now(UTC))
+    said = "\n".join(run_new_agent(Draft("two"), root=root, cwd=root))
+    assert " Europe/Berlin every day" in said
+    assert "until then it is paused" in said
+
+
+def test_a_flow_that_something_else_hides_is_said(root: Path):
+    (root / "flows" / "hidden.py").write_text("from prefect import flow\n\n@flow\ndef hidden(): ...\n\nhidden = 1\n")
+    with pytest.raises(BadInput, match="that is no flow"):
+        load_flow("flows/hidden.py:hidden", root)
 
 
 def test_a_source_of_ones_own_is_no_sample_and_labels_and_fields_make_its_kind(root: Path, tmp_path: Path):
@@ -141,7 +187,11 @@ def test_what_is_generated_is_in_the_style_of_the_house_whatever_its_name(root: 
         (Draft("httpx", kind="steps"), "name of a module"),
         (Draft("governor", kind="steps"), "name of a module"),
         (Draft("class", kind="steps"), "name of a module"),
-        (Draft("digest", kind="steps"), "There is a file flows/digest.py"),
+        (Draft("digest", kind="steps"), "There is a file flows/digest.py."),
+        (Draft("left-over", kind="steps"), "flows/left_over.py, and no entry of prefect.yaml uses it"),
+        *((Draft(name, kind="steps"), "that the flow itself needs") for name in SHADOWS),
+        (Draft("prompts", kind="steps"), "folder of flows/"),
+        (Draft("x", about="m\udce4il"), "no UTF-8"),
         (Draft("x", kind="steps", question="what is this?"), "asks what its file says"),
         (Draft("x", source="nowhere"), "No such file"),
         (Draft("x", answers=("a", "b")), "There is no question"),
@@ -152,6 +202,8 @@ def test_what_is_generated_is_in_the_style_of_the_house_whatever_its_name(root: 
     ],
 )
 def test_what_is_refused_leaves_every_byte(root: Path, draft: Draft, says: str):
+    (root / "flows" / "left_over.py").touch()
+    (root / "flows" / "prompts").mkdir()
     before = bytes_of(root)
     with pytest.raises(BadInput) as caught:
         list(run_new_agent(draft, root=root, cwd=root))

@@ -2,18 +2,23 @@
 
 import json
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from blocks.checking.broken_links import Leads
-from blocks.checking.settings import DataRule, Must
+from blocks.checking.data_quality import counts
+from blocks.checking.data_quality import judge as judge_data
+from blocks.checking.prices import judge as judge_prices
+from blocks.checking.settings import CheckSettings, DataRule, Must
 from blocks.reading.backups import read_backups
 from blocks.reading.certificates import read_certificates
 from blocks.reading.dependencies import read_dependencies
 from blocks.reading.disks import listed, measured
 from blocks.reading.earlier import FILE, Measured, with_now
+from blocks.reading.jail import within
 from blocks.reading.links import read_links
 from blocks.reading.moments import moment
 from blocks.reading.prices import amount_of, as_values, from_values, read_prices
@@ -248,6 +253,7 @@ def test_csv_files_are_tables_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "amount"),
     [
+        ("12.5000", "12.5000"), ("1234.567", "1234.567"), ("1.2345", "1.2345"), ("1,234,567.89", "1234567.89"),
         ("4,90", "4.90"), ("1.299,00 €", "1299.00"), ("1,299.00", "1299.00"), ("1'299", "1299"), ("1.299", "1299"),
         ("0.125", "0.125"), ("€ 12", "12"), ("1 299,50", "1299.50"), ("12.5", "12.5"),
     ],
@@ -256,7 +262,10 @@ def test_prices_are_read_in_any_notation(text: str, amount: str) -> None:
     assert str(amount_of(text)) == amount
 
 
-@pytest.mark.parametrize("text", ["", "on request", "-5", "10 to 20", "9" * 40, "=1+1", "١٢ €€"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "on request", "-5", "10 to 20", "9" * 40, "=1+1", "١٢ €€", "1.2345.678", "12.34,56", "1,299,00", "10 20"],
+)
 def test_what_is_no_price_is_none(text: str) -> None:
     assert amount_of(text) is None or text == "١٢ €€"
 
@@ -270,7 +279,7 @@ def test_a_list_is_compared_with_the_one_before_and_comes_back_from_values() -> 
 
 def test_a_run_is_compared_with_the_last_of_another_day_or_other_inputs(tmp_path: Path) -> None:
     def run(day: str, inputs: str, count: float) -> float | str | None:
-        history = with_now(tmp_path, Measured(day=day, inputs=inputs, values={"n": count}))
+        history = with_now(tmp_path, Measured(day=day, inputs=inputs, values={"n": count}), source="own")
         (tmp_path / FILE).write_text(history.text())
         return history.before.get("n")
 
@@ -278,3 +287,113 @@ def test_a_run_is_compared_with_the_last_of_another_day_or_other_inputs(tmp_path
     assert [run("2", "b", 2), run("2", "b", 2)] == [2, 2]
     (tmp_path / FILE).write_text("{broken")
     assert run("3", "c", 3) is None
+
+
+def test_a_run_is_never_compared_with_one_of_another_source_and_says_so_all_day(tmp_path: Path) -> None:
+    def run(day: str, inputs: str, source: str) -> tuple[bool, bool, str]:
+        history = with_now(tmp_path, Measured(day=day, inputs=inputs, values={"n": 1.0}), source=source)
+        (tmp_path / FILE).write_text(history.text())
+        return bool(history.before), history.is_anew, history.text()
+
+    assert run("1", "a", "samples")[:2] == (False, False)
+    moved = run("1", "b", "own")
+    assert moved[:2] == (False, True)
+    assert run("1", "b", "own") == moved
+    assert run("2", "b", "own")[:2] == (True, False)
+
+
+def test_of_too_many_backups_the_newest_are_looked_at_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocks.reading.backups.MOST_FILES", 2)
+    for name in ("a-2026-11-23.zst", "b-2026-11-25.zst", "a-2026-11-24.zst"):
+        (tmp_path / name).write_bytes(b"x")
+    found = read_backups(str(tmp_path), max_bytes=MIB)
+    assert [file.name for file in found.files] == ["a-2026-11-24.zst", "b-2026-11-25.zst"]
+    assert found.notes == ("Of 3 files the newest 2 were looked at.",)
+
+
+def test_lists_whose_end_was_not_read_are_refused(tmp_path: Path) -> None:
+    row = "mail,m1,12,2026-11-25\n"
+    (tmp_path / "list.csv").write_text("set,file,bytes,written_at\n" + row * 100)
+    (tmp_path / "disks.csv").write_text("path,total_bytes,free_bytes\n" + "/,10,5\n" * 300)
+    (tmp_path / "requirements.txt").write_text("a==1\n" * 300)
+    (tmp_path / "known.json").write_text(ADVISORY)
+    for read in (
+        lambda: read_backups(str(tmp_path / "list.csv"), max_bytes=1024),
+        lambda: listed(tmp_path / "disks.csv", max_bytes=1024),
+        lambda: read_dependencies(str(tmp_path / "requirements.txt"), str(tmp_path / "known.json"), max_bytes=1024),
+    ):
+        with pytest.raises(BadInput, match="longer than"):
+            read()
+
+
+def test_a_cut_table_is_named_its_half_row_dropped_and_its_rows_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "100,2026-11-25\n" * 100)
+    (tmp_path / "o.csv").write_text("r\n7\n")
+    rules = [
+        DataRule(table="t", column="a", must=Must.RANGE, least=100, most=100),
+        DataRule(table="t", must=Must.SAME_COUNT),
+        DataRule(table="o", column="r", must=Must.REFERENCE, references="t.a"),
+    ]
+    data = read_tables(str(tmp_path), rules, max_bytes=1030)
+    assert (data.tables["t"].rows, data.notes) == (None, ("Of the table t only the first 68 rows were looked at.",))
+    assert [f.severity for f in judge_data(data, rules, {"rows:t": 1.0})] == ["ok", "warn", "warn", "warn"]
+    assert counts(data) == {"rows:o": 1.0}
+
+
+def test_of_a_cut_price_list_nothing_is_missing(tmp_path: Path) -> None:
+    items = [f"item {number},{number}.00,EUR\n" for number in range(1, 100)]
+    (tmp_path / "2026-11-24.csv").write_text("item,price,currency\n" + "".join(items))
+    (tmp_path / "2026-11-25.csv").write_text("item,price,currency\n" + "".join([*items[:90], "x" * 3000 + ",1,EUR\n"]))
+    _, whole = read_prices(str(tmp_path), max_bytes=MIB)
+    now, _ = read_prices(str(tmp_path), max_bytes=1030)
+    found = judge_prices(now, whole.prices if whole else {}, CheckSettings())
+    assert {finding.severity for finding in found} == {"ok", "warn"}
+
+
+def test_the_newest_price_list_of_a_thousand_is_read(tmp_path: Path) -> None:
+    for number in range(1001):
+        (tmp_path / f"{number:04}.csv").write_bytes(b"item,price\na,1\n")
+    assert read_prices(str(tmp_path), max_bytes=MIB)[0].name == "1000.csv"
+
+
+def test_certificates_of_one_name_in_two_folders_are_two_files(tmp_path: Path) -> None:
+    for folder, sample in (("a", "booking.pem"), ("b", "shop.pem")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cert.pem").write_bytes(Path(HOSTS, sample).read_bytes())
+    found = read_certificates(str(tmp_path), max_bytes=MIB)
+    assert {one.file for one in found.found} == {"a/cert.pem", "b/cert.pem"}
+
+
+def test_a_file_that_is_named_is_not_read_where_it_leads_out_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "hosts"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "secret.csv").write_text("path,total_bytes,free_bytes\n/,10,5\n")
+    (folder / "sub" / "in.csv").write_text("x")
+    for name, to in (("out.csv", tmp_path / "secret.csv"), ("in.csv", folder / "sub" / "in.csv"), ("loop", "loop")):
+        (folder / name).symlink_to(to)
+    assert [within(folder, name) for name in ("out.csv", "in.csv", "loop", "sub", "no", "../secret.csv")] == [
+        None, folder / "in.csv", None, None, None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 1001, ("[" * 900 + "\n\n") * 300, "x " * MIB, "`a" * 200_000, "|x|y|\n" * 200_000]
+)
+def test_a_page_that_would_take_long_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.md").write_text(text)
+    (tmp_path / "b.md").write_text("# B\n\n[a](a.md#x)")
+    begin = time.monotonic()
+    found = read_links(str(tmp_path), online=False, max_bytes=4 * MIB)
+    assert found.unreadable == ("a.md",)
+    assert [link.leads for link in found.links] == [Leads.NO_HEADING]
+    assert time.monotonic() - begin < 1
+
+
+def test_pages_beyond_the_bound_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blocks.reading.links.MOST_PAGES", 2)
+    for name in "abc":
+        (tmp_path / f"{name}.md").write_text("[x](a.md)")
+    found = read_links(str(tmp_path), online=False, max_bytes=MIB)
+    assert (found.pages, len(found.links), found.is_cut) == (2, 2, True)

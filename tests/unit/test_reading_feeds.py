@@ -68,6 +68,39 @@ def test_an_address_is_whole_or_none(written: str, shown: str) -> None:
     assert address(written, "https://x.example/feed") == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        ("ref", True),
+        ("REF_SRC", True),
+        ("utm_term", True),
+        ("gclid", True),
+        ("reference", False),
+        ("refid", False),
+        ("gclids", False),
+    ],
+)
+def test_only_what_says_where_a_reader_came_from_goes(name: str, goes: bool) -> None:
+    assert (without_tracking(f"https://x.example/a?{name}=3") == "https://x.example/a") is goes
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<guid>a&#xD800;b&#x202E;&#x1B;[31m</guid>",
+        "<link>https://x.example/&#xD800;</link>",
+        "<guid>&#57343;&#x110000;&amp;#xDFFF;</guid>",
+        f"<guid>&#{'9' * 5000};</guid>",
+    ],
+)
+def test_an_entry_with_half_a_letter_ends_no_run(tmp_path: Path, part: str) -> None:
+    items = fed(tmp_path, entry("Good", "good words"), entry("Odd", "odd words", more=part))
+    assert {item.title for item in items} == {"Good", "Odd"}
+    for item in items:
+        assert item.sha256
+        assert not {"\u202e", "\x1b", "\ud800"} & set(item.id + item.url)
+
+
 def test_tracking_goes_and_what_names_the_page_stays() -> None:
     assert without_tracking("https://x.example/a?id=3&utm_medium=x") == without_tracking("http://X.example/a/?id=3")
     assert without_tracking("https://x.example/a?id=3") != without_tracking("https://x.example/a?id=4")

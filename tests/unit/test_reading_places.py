@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from blocks.reading.charsets import decoded
 from blocks.reading.places import files_in, locate, read_bytes, read_file, read_text, text_of
 from governor.errors import BadInput
 from governor.settings import Home
@@ -138,6 +139,21 @@ RUSSIAN = "Счёт номер 15 от 3 ноября. Спасибо за по�
 )  # fmt: skip
 def test_text_is_read_in_the_encoding_it_has(raw: bytes, text: str) -> None:
     assert text_of(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "declared", "text"),
+    [
+        ("Grüße, Rüb".encode() + b"\xc3", "", "Grüße, Rüb"),
+        (b"Caf\xe9", "", "Café"),
+        (b"\\ud800 \xff", "unicode_escape", "\\ud800 ÿ"),
+        (b"+2AA- x", "utf-7", "\ufffd x"),
+        (b"xn--a\xff", "idna", "xn--aÿ"),
+    ],
+)
+def test_bytes_are_text_whatever_was_declared_and_can_be_encoded_again(raw: bytes, declared: str, text: str) -> None:
+    assert decoded(raw, declared) == text
+    assert decoded(raw, declared).encode()
 
 
 def test_no_bytes_fail_as_text() -> None:

@@ -1,15 +1,19 @@
 """Repositories of strangers: nothing of theirs runs, everything is bounded, and each run knows where it begins."""
 
-import json
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from blocks.reading.commit_groups import area_of, grouped, heading_of
 from blocks.reading.diffs import read_diff
-from blocks.reading.history import RANGES, Span, commits_of, ranges_text, read_ranges, span_of
+from blocks.reading.history import (
+    Span,
+    commits_of,
+    span_of,
+)
 from blocks.reading.repository import open_repository, refusal, shown
 from governor.errors import BadInput
 from tests.unit.git_stage import GitStage
@@ -75,7 +79,7 @@ def careless(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> GitStage:
-    return GitStage(tmp_path / "repository")
+    return GitStage(tmp_path / "repository", loose=True)
 
 
 def test_nothing_that_a_repository_configures_is_run(stage: GitStage, tmp_path: Path) -> None:
@@ -100,7 +104,7 @@ def test_a_missing_object_is_not_fetched(stage: GitStage, tmp_path: Path) -> Non
     marker = tmp_path / "marker"
     stage.commit("one", {"a.txt": "a\n"})
     stage.commit("two", {"a.txt": "b\n"})
-    gone = stage.git("rev-parse", "HEAD:a.txt")
+    gone = stage.git("-C", str(stage.folder), "rev-parse", "HEAD:a.txt")
     (stage.folder / ".git/objects" / gone[:2] / gone[2:]).unlink()
     stage.git("config", "core.repositoryFormatVersion", "1")
     with (stage.folder / ".git/config").open("a") as config:
@@ -144,6 +148,44 @@ def test_a_folder_inside_a_repository_is_none_itself(stage: GitStage) -> None:
 def test_what_git_refuses_is_said_in_plain_words(said: str, means: str) -> None:
     assert means in refusal("x", said).happened
     assert "\x1b" not in refusal("x", said).happened
+
+
+def test_objects_of_elsewhere_are_not_read(stage: GitStage, tmp_path: Path) -> None:
+    stage.commit("secret plan", {"a.txt": "a\n"})
+    store = stage.folder / ".git"
+    leads: dict[str, Callable[[Path], object]] = {
+        "file": lambda git: git.write_text(f"gitdir: {store}\n"),
+        "link": lambda git: git.symlink_to(store),
+        "objects": lambda git: (
+            (shutil.copytree(store, git), shutil.rmtree(git / "objects"))
+            and (git / "objects").symlink_to(store / "objects")
+        ),
+        "commondir": lambda git: shutil.copytree(store, git) and (git / "commondir").write_text(f"{store}\n"),
+    }
+    for name, lead in leads.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        lead(folder / ".git")
+        with pytest.raises(BadInput, match="lie outside"):
+            open_repository(str(folder))
+
+
+def test_a_git_folder_inside_the_folder_and_a_bare_one_are_read(stage: GitStage, tmp_path: Path) -> None:
+    stage.commit("one", {"a.txt": "a\n"})
+    shutil.copytree(stage.folder / ".git", tmp_path / "bare.git")
+    (stage.folder / ".git").rename(stage.folder / "store")
+    (stage.folder / ".git").write_text("gitdir: store\n")
+    for folder in (stage.folder, tmp_path / "bare.git"):
+        assert open_repository(str(folder)).head() == stage.shas[0]
+
+
+def test_many_texts_are_read_at_once(stage: GitStage) -> None:
+    files: dict[str, str | bytes] = {"a b.txt": "one\n", "ü.txt": "\n", "b.bin": b"\0", "c.txt": "blob 3\n"}
+    stage.commit("one", files)
+    repository = open_repository(str(stage.folder))
+    asked = ["c.txt", "gone.txt", "b.bin", "ü.txt", "a b.txt", "new\nline"]
+    texts = [*repository.files(stage.shas[0], asked * 60)]
+    assert texts == ["blob 3\n", "", "", "\n", "one\n"] * 60
 
 
 def test_an_empty_repository_a_file_and_borrowed_objects_are_bad_input(stage: GitStage, tmp_path: Path) -> None:
@@ -192,6 +234,16 @@ def test_binary_huge_and_hidden_files_are_named_and_not_read(stage: GitStage) ->
     }
 
 
+@pytest.mark.parametrize(("before", "after"), [("\n" * 9000, "x = 1\n"), ("x\n" * 20_000, "x = 1\n" + "y\n" * 1400)])
+def test_what_is_removed_from_a_file_is_bounded_too(stage: GitStage, before: str, after: str) -> None:
+    stage.commit("one", {"a.py": before})
+    stage.commit("two", {"a.py": after})
+    repository = open_repository(str(stage.folder))
+    diff = read_diff(repository, Span(stage.shas[0], stage.shas[1], ""))
+    assert (len(diff.hunks), len(diff.left_out)) in {(1, 0), (0, 1)}
+    assert [why for _, why in diff.left_out] == ([] if len(before) < 10_000 else ["20000 lines removed at once"])
+
+
 def test_more_than_may_be_read_is_bad_input(stage: GitStage) -> None:
     stage.commit("s\n\n" + "x" * (9 << 20), {"a.txt": "1\n"})
     repository = open_repository(str(stage.folder))
@@ -209,80 +261,3 @@ def test_a_submodule_and_a_link_are_not_followed(stage: GitStage, tmp_path: Path
     assert "hunter2" not in str(diff)
     assert "hunter2" not in repository.file(repository.head(), "link")
     assert [hunk.path for hunk in diff.hunks] == ["link"]
-
-
-def test_a_day_is_told_the_same_twice_and_the_next_goes_on(stage: GitStage, tmp_path: Path) -> None:
-    for n in range(3):
-        stage.commit(f"c{n}", {"a.txt": f"{n}\n"})
-    repository = open_repository(str(stage.folder))
-    first = span_of(repository, tmp_path, "2026-11-20", days=30)
-    (tmp_path / RANGES).write_text(ranges_text(tmp_path, "2026-11-20", first))
-    again = span_of(repository, tmp_path, "2026-11-20", days=30)
-    assert (again.base, again.tip) == (first.base, first.tip)
-    assert commits_of(repository, span_of(repository, tmp_path, "2026-11-21", days=30)) == []
-    stage.commit("c3", {"a.txt": "3\n"})
-    assert [c.subject for c in commits_of(repository, span_of(repository, tmp_path, "2026-11-21", days=30))] == ["c3"]
-    assert len(commits_of(repository, span_of(repository, tmp_path, "2026-11-20", days=30))) == 4
-
-
-def test_a_rewritten_history_is_told_by_days_and_says_so(stage: GitStage, tmp_path: Path) -> None:
-    stage.commit("c0", {"a.txt": "0\n"})
-    gone = {"from": "", "to": "f" * 40}
-    (tmp_path / RANGES).write_text(json.dumps({"2026-11-19": gone}))
-    span = span_of(open_repository(str(stage.folder)), tmp_path, "2026-11-20", days=7)
-    assert span.base == ""
-    assert "rewritten" in span.note
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"2026-11-19": 1}', '{"2026-11-19": {"from": "--output=x", "to": "HEAD"}}', "[" * 10_000]
-)
-def test_ranges_that_cannot_be_read_count_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / RANGES).write_text(text)
-    assert read_ranges(tmp_path) == {}
-
-
-def test_days_count_back_from_the_newest_commit(stage: GitStage, tmp_path: Path) -> None:
-    day = 86_400
-    for n, days_ago in enumerate([20, 9, 6, 0]):
-        stage.commit(f"{days_ago}", {"a.txt": f"{n}\n"}, at=1_795_000_000 - days_ago * day)
-    repository = open_repository(str(stage.folder))
-    assert [c.subject for c in commits_of(repository, span_of(repository, tmp_path, "2026-11-20", days=7))] == [
-        "0",
-        "6",
-    ]
-
-
-def test_a_merge_has_no_lines_of_its_own_and_all_commits_are_there(stage: GitStage) -> None:
-    stage.commit("base", {"a.txt": "1\n"})
-    side = stage.commit("side", {"b.txt": "1\n"})
-    main = stage.commit("main", {"c.txt": "1\n"}, since=stage.shas[0])
-    stage.commit("join", since=main, merge=side)
-    repository = open_repository(str(stage.folder))
-    commits = commits_of(repository, Span(stage.shas[0], repository.head(), ""))
-    assert {c.subject: (c.is_merge, c.lines) for c in commits} == {
-        "join": (True, (0, 0)),
-        "main": (False, (1, 0)),
-        "side": (False, (1, 0)),
-    }
-
-
-@pytest.mark.parametrize(
-    ("subject", "files", "area", "heading"),
-    [
-        ("feat(Cli): wait", {"x.py": "1"}, "cli", "Added"),
-        ("fix!: it", {"src/x.py": "1"}, "src", "Fixed"),
-        ("store: keep it", {"src/x.py": "1"}, "store", None),
-        ("words", {"docs/a.md": "1"}, "docs", "Internal"),
-        ("words", {"README.md": "1"}, "other files", "Internal"),
-        ("words", {"a.py": "1"}, "other files", None),
-        ("1.2.3", {"a.toml": "1"}, "other files", "Internal"),
-        ("nothing", {}, "other files", None),
-    ],
-)
-def test_a_commit_says_its_part_and_kind(stage: GitStage, subject: str, files: dict, area: str, heading: str) -> None:
-    stage.commit(subject, files)
-    repository = open_repository(str(stage.folder))
-    [commit] = commits_of(repository, Span("", repository.head(), ""))
-    assert (area_of(commit), heading_of(commit)) == (area, heading)
-    assert [group.name for group in grouped([commit], area_of)] == [area]

@@ -1,5 +1,6 @@
 """The samples that are made: once for a recipe, whole or not at all, and never a reason for the fleet not to start."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_one_that_was_thrown_away_comes_back(hotdesk_home: Home, maker: FakeMake
     (hotdesk_home.root / "samples" / "repository").rename(hotdesk_home.root / "elsewhere")
     prepare_samples(hotdesk_home)
     assert maker.made == 2
+
+
+def test_a_draft_that_a_killed_command_left_is_removed_and_one_being_made_stays(hotdesk_home: Home, maker: FakeMaker):
+    prepare_samples(hotdesk_home)
+    old, young = (hotdesk_home.root / "samples" / f".repository.{name}" for name in ("old", "young"))
+    for draft in (old, young):
+        (draft / "repository").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    prepare_samples(hotdesk_home)
+    assert made(hotdesk_home) == [".repository.young", "repository", "repository.recipe"]
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "git"), NotReady("There is no git.", remedy="Install it.")])

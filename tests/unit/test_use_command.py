@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from deployments.deploying import deploy
 from deployments.fleet import Entry, read_fleet
 from deployments.use import Wishes, run_use
 from deployments.use_list import run_list
-from deployments.uses import Uses, all_uses, use_of
+from deployments.uses import Uses, all_uses, keep, use_of
 from governor.errors import BadInput
 from governor.settings import Home
 from tests.unit.deploy_stage import FakeServer
@@ -134,7 +135,19 @@ def test_a_value_is_read_as_its_flow_takes_it(use: Use, text: str, value: dict[s
         ({"source": "mails", "due": "noon"}, "such as 07:00"),
         ({"source": "mails", "timezone": "Mars"}, "Europe/Berlin"),
         ({"source": "mails", "privacy": "secret"}, "'local_only', 'no_training' or 'public'"),
+        ({"source": "mails", "values": ("max_items=2026-99-99",)}, "max_items"),
+        ({"source": "mails", "values": ("max_items=" + "[" * 3000,)}, "max_items"),
+        ({"source": "mails", "values": ("max_items=" + "9" * 20_000,)}, "At most 20000"),
+        ({"source": "mails", "values": ("max_items=3", "max_items=4")}, "`max_items` was given twice"),
+        ({"source": "mails", "values": ("source=other",)}, "`source` was given twice"),
+        ({"source": "mails", "values": ("own=m\udce4il",)}, "no UTF-8"),
+        ({"source": "m\udce4il"}, "no UTF-8"),
+        ({"source": "https://me:secret@host.example/feed"}, "name or password"),
+        ({"source": "http://"}, "only http and https addresses"),
+        ({"source": "http://host.example:22/"}, "port 22"),
         ({"reset": True, "source": "mails"}, "takes no other wish"),
+        ({"ask_again": True, "source": "mails"}, "takes no other wish"),
+        ({"ask_again": True, "reset": True}, "takes no other wish"),
         ({}, "wants to know what to change"),
     ],
 )
@@ -146,8 +159,24 @@ def test_what_does_not_fit_says_what_does_and_changes_nothing(
         use(**wishes)
     assert says in str(caught.value)
     assert caught.value.means == "Nothing was changed."
+    assert "secret@" not in str(caught.value) and str(caught.value).encode()
+    assert len(str(caught.value)) < 1500
     assert {name: row.parameters for name, row in all_uses().items()} == before
     assert server.fake.form(NAME)["source"] == SAMPLES
+
+
+def test_a_name_that_is_no_utf_8_is_refused_though_it_is_there(use: Use, tmp_path: Path):
+    (tmp_path / "folder\udce4").mkdir()
+    with pytest.raises(BadInput, match="no UTF-8"):
+        use(source="folder\udce4")
+    with pytest.raises(BadInput, match="no UTF-8"):
+        list(run_use(NAME, Wishes(source="../mails"), cwd=tmp_path / "folder\udce4" / "x"))
+
+
+def test_a_key_that_the_flow_lost_does_not_stop_a_wish(use: Use):
+    keep(NAME, own={"gone": 1}, told={}, now=datetime.now(UTC))
+    assert f"{NAME} drops gone = 1" in use(source="mails")
+    assert "gone" not in own()
 
 
 def test_a_folder_that_may_not_be_read_is_refused(use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -182,13 +211,18 @@ def test_the_zone_of_the_whole_fleet(use: Use, server: FakeServer):
             use(None, **wishes)
 
 
-def test_the_list_shows_every_agent_what_it_works_on_and_whether_it_runs(use: Use, server: FakeServer):
+def test_the_list_shows_every_agent_what_it_works_on_and_whether_it_runs(use: Use, server: FakeServer, tmp_path: Path):
     use(source="mails", due="07:00", timezone="Europe/Berlin")
     rows = {row["agent"]: row for row in json.loads(run_list(as_json=True, server=server))}
     assert set(rows) == set(FLEET)
     mine, other = rows[NAME], rows["digest/news"]
     assert (mine["samples"], mine["paused"], mine["due"], mine["timezone"]) == (False, False, "07:00", "Europe/Berlin")
     assert (other["samples"], other["paused"]) == (True, None)  # this server does not know it
+    server.is_up = False
+    use(source=str(tmp_path), values=("max_items=7",))
+    server.is_up = True  # it answers again, and was not told yet
+    rows = {row["agent"]: row for row in json.loads(run_list(as_json=True, server=server))}
+    assert (rows[NAME]["source"], rows[NAME]["samples"]) == (str(tmp_path), False)
     server.is_up = False
     table = run_list(as_json=False, server=server).splitlines()
     [line] = [line for line in table if line.startswith(NAME)]
@@ -206,3 +240,9 @@ def test_the_command_line_passes_it_on(hotdesk_home: Home, tmp_path: Path, monke
     listed = CliRunner().invoke(app, ["use", "--list", "--json"])
     assert [row["agent"] for row in json.loads(listed.output) if not row["samples"]] == sorted([*NO_SAMPLES, NAME])
     assert CliRunner().invoke(app, ["use", "suport", "--reset"]).exit_code == 1
+    before = own()
+    for ignored in (["--source", "mails", "--list"], ["support", "--list"], ["support", "--due", "07:00", "--json"]):
+        done = CliRunner().invoke(app, ["use", *ignored])
+        assert (done.exit_code, "Nothing was changed." in done.stderr) == (1, True)
+    assert own() == before
+    assert CliRunner().invoke(app, ["use", "support", "--ask-again"]).output.startswith("0 answers")

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 
 from deployments import uses as module
-from deployments.agents import agents_of
+from deployments.agents import agents_of, name_of
 from deployments.deploying import Deployed, deploy
 from deployments.first_round import mark_done
 from deployments.fleet import Entry, read_fleet
+from deployments.merging import DEFAULTS
 from deployments.uses import ZONE_KEY, Uses, all_uses, keep, use_of
-from governor.errors import NotReady
+from governor.errors import BadInput, NotReady
 from governor.settings import Home
 from governor.state.sessions import remember
-from tests.unit.deploy_stage import FakeClient
+from tests.unit.deploy_stage import FakeClient, answer_of
 from tests.unit.test_upgrades import FIXTURES, NOW
 
 FLEET = agents_of(read_fleet())
@@ -105,6 +107,90 @@ def test_prefect_deploy_by_hand_is_no_edit(stage: Stage):
     assert stage.client.form(NAME)["max_items"] == 3
 
 
+BRIEF = FLEET["brief/evening-report"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (ENTRY, {"max_items": 3}),
+        (ENTRY, {"privacy": "local_only"}),
+        (BRIEF, {"max_items": 3}),
+        (BRIEF, {"source": "/x"}),
+    ],
+)
+def test_prefect_deploy_by_hand_is_no_edit_of_an_agent_without_the_tag(
+    stage: Stage, entry: Entry, told: dict[str, object]
+):
+    name = name_of(entry)
+    keep(name, own=told, told={}, now=NOW)
+    stage.deploys(entry)
+    vars(stage.client.kept[name]).update(parameters=entry.parameters, tags=list(entry.tags))
+    [said] = stage.deploys(entry).said
+    assert said.startswith(f"has again what it was told ({', '.join(told)})")
+    assert use_of(name).parameters == told  # type: ignore[union-attr]  # it is there
+    assert told.items() <= stage.client.form(name).items()
+    assert stage.deploys(entry).said == ()
+
+
+def test_a_form_saved_with_the_defaults_of_an_older_flow_is_no_edit(stage: Stage):
+    stage.deploys()
+    row = use_of(NAME)
+    assert row is not None and "max_tokens" not in stage.client.form(NAME)
+    keep(NAME, own={}, told={**row.deployed, DEFAULTS: {**row.deployed[DEFAULTS], "max_tokens": 64}}, now=NOW)
+    stage.client.form(NAME)["max_tokens"] = 64
+    assert stage.deploys().said == ()
+    assert "max_tokens" not in stage.client.form(NAME)
+
+
+def test_prefect_deploy_by_hand_does_not_undo_the_fleets_zone(stage: Stage):
+    remember(ZONE_KEY, "Europe/Berlin")
+    stage.deploys()
+    vars(stage.client.kept[NAME]).update(parameters=ENTRY.parameters)
+    assert stage.deploys().said == ()
+    assert stage.client.form(NAME)["timezone"] == "Europe/Berlin"
+
+
+def test_who_is_paused_stays_so_when_its_own_source_is_edited_and_runs_on_a_new_server(stage: Stage):
+    own(source="/mine")
+    stage.deploys()
+    stage.client.kept[NAME].paused = True
+    stage.client.form(NAME)["source"] = "/other"
+    stage.deploys()
+    assert stage.there == ("/other", False, True)
+    stage.client.kept.clear()
+    stage.deploys(ENTRY.model_copy(update={"paused": True}))
+    assert stage.there == ("/other", False, False)
+
+
+@pytest.mark.parametrize("error", [answer_of(422), ValueError("no date")])
+def test_what_the_server_refuses_stops_nobody_else_and_names_who_said_it(stage: Stage, error: Exception):
+    own(source="/mine")
+    stage.client.errors[NAME] = error
+    refused: list[BadInput] = []
+    done = deploy(stage.client.as_client, [ENTRY, BRIEF], uses=stage.uses, on_refusal=refused.append)
+    assert [one.name for one in done] == [name_of(BRIEF)]
+    [one] = refused
+    assert f"`hotdesk use {NAME} --reset`" in one.remedy
+    own()
+    with pytest.raises(BadInput) as caught:
+        stage.deploys()
+    assert caught.value.remedy.startswith("Correct its values in prefect.yaml")
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_a_server_in_trouble_refuses_no_value(stage: Stage, status: int):
+    stage.client.errors[NAME] = answer_of(status)
+    with pytest.raises(PrefectHTTPStatusError):
+        stage.deploys()
+
+
+def test_a_deploy_waits_for_its_turn(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.1)
+    with stage.uses.turn(), pytest.raises(NotReady, match="has been deploying"):
+        stage.deploys()
+
+
 def test_going_back_to_samples_pauses(stage: Stage):
     own(source="/mine")
     stage.deploys()
@@ -153,6 +239,7 @@ def test_the_house_is_deployed_as_written_and_leaves_no_row(stage: Stage):
 
 
 def test_a_state_folder_of_0_5_0_changes_nothing(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
     with sqlite3.connect(hotdesk_home.database) as old:
         old.executescript((FIXTURES / "state-0.5.0" / "hotdesk.sql").read_text())
     stage = Stage(hotdesk_home)

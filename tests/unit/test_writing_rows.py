@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blocks.writing import rows_database
-from blocks.writing.rows_database import grown
+from blocks.writing.rows_database import Of, grown
 
 COLUMNS = ("id", "label")
 
@@ -66,3 +66,32 @@ def test_values_are_values_and_no_sql(tmp_path: Path) -> None:
     evil = "'); DROP TABLE rows; --"
     path.write_bytes(grown(path, COLUMNS, [(evil, "=1+1\u202e")]).database())
     assert kept(path) == [(evil, "=1+1\u202e")]
+
+
+def test_rows_that_are_replaced_are_gone_unless_they_come_again(tmp_path: Path) -> None:
+    path = tmp_path / "rows.sqlite"
+    path.write_bytes(grown(path, COLUMNS, [("a1", "a"), ("a2", "a"), ("b1", "b")]).database())
+    of = Of(column="label", replaced=frozenset({"a"}))
+    assert grown(path, COLUMNS, [("a1", "a")], of=of).rows == (("a1", "a"), ("b1", "b"))
+
+
+def test_rows_of_another_source_are_begun_anew_and_the_whole_day_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "rows.sqlite"
+    for source, day, kept, anew in (
+        ("samples", "1", ["samples 1"], ""),
+        ("own", "2", ["own 2"], "they were of another source"),
+        ("own", "2", ["own 2"], "they were of another source"),
+        ("own", "3", ["own 2", "own 3"], ""),
+    ):
+        found = grown(path, COLUMNS, [(f"{source} {day}", "x")], of=Of(source, day))
+        assert ([row[0] for row in found.rows], found.anew) == (kept, anew)
+        path.write_bytes(found.database())
+
+
+def test_rows_that_do_not_say_what_they_are_of_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE rows (id TEXT, label TEXT)")
+        database.execute("INSERT INTO rows VALUES ('a', '1')")
+    found = grown(path, COLUMNS, [("b", "2")], of=Of("own", "2026-11-25"))
+    assert ([row[0] for row in found.rows], found.anew) == (["a", "b"], "")

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from blocks.checking.review import SEVERITIES, added_places, findings_of
+from blocks.checking.review import SEVERITIES, findings_of
 from blocks.reading.diffs import read_diff
 from blocks.reading.history import Span, read_ranges
 from blocks.reading.repository import open_repository
@@ -16,7 +16,7 @@ def check(folder: Path, day: str) -> None:
     page = (folder / f"{day}.md").read_text()
     ends = read_ranges(folder)[day]
     diff = read_diff(open_repository(SOURCE), Span(ends["from"], ends["to"], ""))
-    places = {f"{path}:{line}" for path, line in added_places(diff.hunks)}
+    places = {f"{hunk.path}:{line.number}" for hunk in diff.hunks for line in hunk.added}
     with (folder / "findings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) <= MOST_FINDINGS

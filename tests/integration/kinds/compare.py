@@ -13,6 +13,7 @@ VERDICTS = (
     "missing in",
     "values differ",
     "named in both",
+    "not looked up",
     "new clause",
     "clause is gone",
     "figures",
