@@ -97,7 +97,7 @@ def test_it_is_said_and_how_to_keep_what_is_written():
     profile = detect(Machine(vram_mib=0, memory_mib=8192, cores=4))
     said = less_often(list(FLEET.values()), profile)
     assert said == (
-        "profile cpu-only: 5 agents that run several times a day run at every second of their times;"
+        "profile cpu-only: 12 agents that run several times a day run at every second of their times;"
         " HOTDESK_CADENCE=1 keeps them as written"
     )
     on_battery = detect(Machine(vram_mib=0, memory_mib=8192, cores=4, on_mains=False))
