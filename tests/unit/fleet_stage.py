@@ -1,5 +1,6 @@
 """A stage for one agent: its flow on a real frame, state folder and database, with a FAKE of the router's models."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from governor.policy.requests import Candidate, ModelRequest
 # What a model says to a request; None: the call gave no answer.
 Say = Callable[[ModelRequest], str | None]
 BY_HAND = "agent/by-hand"
+PAGE = re.compile(r"\d{4}-\d\d-\d\d(\.could-not)?\.md")
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Ran:
     @property
     def page(self) -> str:
         """The page of the day; where there is none, the one that says why."""
-        pages = {name: text for name, text in self.files.items() if name.endswith(".md") and name[:2] == "20"}
+        pages = {name: text for name, text in self.files.items() if PAGE.fullmatch(name)}
         [page] = [text for name, text in pages.items() if "could-not" not in name] or pages.values()
         return page
 
