@@ -75,7 +75,11 @@ def choice_of(text: str) -> dict[str, Any]:
 
 
 def rule_for(text: str) -> Check:
-    """The rule for such a choice: the piece stands in the line and is no bare place in the code, the kind has words."""
+    """The rule for such a choice: the piece stands in the line and says something; for no other kind speak more words.
+
+    So a model decides where words do not: with kinds that it chose against the words' majority it was right less often
+    than the words (`tests.benchmarks.fleet_quality`).
+    """
     plain, counted = " ".join(text.split()), speaks_for(text)
     telling = [phrase for phrase in phrases(text) if speaks_for(phrase)]
 
@@ -85,8 +89,8 @@ def rule_for(text: str) -> Check:
         problems = [] if what in plain else [f"{what!r} is not in the line"]
         if telling and not speaks_for(what):
             problems.append(f"{what!r} says nothing of what went wrong")
-        if counted and kind not in counted:
-            problems.append(f"no word of the line speaks for {kind!r}")
+        if counted and counted.get(kind, 0) < max(counted.values()):
+            problems.append(f"more words of the line speak for another kind than {kind!r}")
         return problems
 
     return check

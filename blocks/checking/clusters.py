@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from blocks.reading.logs import INFO, Record
+from blocks.untrusted import seen
 
 LEVELS = ("critical", "error", "warning", INFO)
 TEMPLATE_CHARACTERS, EXAMPLE_CHARACTERS = 240, 500
@@ -86,8 +87,8 @@ def folded(trace: Sequence[str]) -> list[str]:
 
 
 def template_of(message: str) -> str:
-    """The message with a mark in place of all that differs between records of one cause."""
-    told = message[: 2 * TEMPLATE_CHARACTERS]
+    """What can be seen of the message, with a mark in place of all that differs between records of one cause."""
+    told = seen(message[: 2 * TEMPLATE_CHARACTERS])
     told = MAIL.sub("#", told) if "@" in told else told
     return " ".join(VARIABLE.sub("#", told).split())[:TEMPLATE_CHARACTERS]
 

@@ -26,7 +26,7 @@ ONE_OF_EACH = (
     "index/glossary",
     "log-watch/app",
     "digest/news",
-    "draft/faq-answers",
+    "draft/blog",
     "git-digest/changelog",
     "code-review/security",
     "compare/terms",
