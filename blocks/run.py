@@ -137,8 +137,8 @@ class Run:
         self._in_time()
         filled = [self._filled(request) for request in requests]
         self.asked |= {remembered.digest_of(request) for request in filled}
-        router, now = current_router(), datetime.now(UTC)
-        answers = remembered.recall(self.agent, filled, now=now, largest=router.largest_billion)
+        router = current_router()
+        answers = self._recalled(filled, router)
         self.remembered_calls += sum(answer is not None for answer in answers)
         open_ones = [index for index, answer in enumerate(answers) if answer is None]
         if open_ones:
@@ -148,6 +148,14 @@ class Run:
         done = [answer for answer in answers if answer is not None]
         self._count(done)
         return done
+
+    def are_known(self, requests: Sequence[ModelRequest]) -> list[bool]:
+        """For each request whether its answer is known from an earlier run: a cap on a run counts the new ones only."""
+        found = self._recalled([self._filled(request) for request in requests], current_router())
+        return [answer is not None for answer in found]
+
+    def _recalled(self, filled: Sequence[ModelRequest], router: ModelRouter) -> list[Answer | None]:
+        return remembered.recall(self.agent, filled, now=datetime.now(UTC), largest=router.largest_billion)
 
     def _ask(self, router: ModelRouter, requests: list[ModelRequest]) -> list[Answer]:
         mandate = Mandate(

@@ -18,7 +18,6 @@ from blocks.reading.items import Item
 from blocks.reading.places import locate
 from blocks.reading.prompts import read_prompt
 from blocks.reading.texts import TextFile, read_texts
-from blocks.recalled import are_known
 from blocks.transforming import Plan, Question, alt_texts, seo_meta, transcripts
 from blocks.translating import translation
 from blocks.untrusted import visible
@@ -100,7 +99,7 @@ def _plan(run: Run, told: TransformParameters, files: list[TextFile]) -> Plan:
 
 def _taken(run: Run, told: TransformParameters, questions: list[Question]) -> list[Question]:
     """What was answered at earlier runs, and as many new questions as the run's cap allows; in their order."""
-    is_known = are_known(run, _requests(run, told, questions))
+    is_known = run.are_known(_requests(run, told, questions))
     new = [index for index, known in enumerate(is_known) if not known]
     taken = set(new[: len(run.take([questions[index].item for index in new]))])
     for question, known in zip(questions, is_known, strict=True):
