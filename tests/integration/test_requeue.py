@@ -117,6 +117,7 @@ def worker(fleet_server: Home, deployment_id: UUID) -> Iterator[None]:
     process.wait(10)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 def test_worker_runs_a_lost_run_again_to_its_end(
     client: SyncPrefectClient, deployment_id: UUID, look: Any, fleet_server: Home
