@@ -30,7 +30,7 @@ from blocks.writing.outputs import (
 )
 from blocks.writing.safe_markdown import tame
 from governor import remembered
-from governor.answers import Answer
+from governor.answers import Answer, Asked
 from governor.batch import Mandate
 from governor.errors import HotdeskError, TooLate
 from governor.events import log_event
@@ -71,8 +71,6 @@ class Run:
     links: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     calls: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    model_calls: int = 0
-    rule_calls: int = 0
     remembered_calls: int = 0
     state: State = field(default_factory=Completed)
 
@@ -141,12 +139,15 @@ class Run:
         answers = self._recalled(filled, router)
         self.remembered_calls += sum(answer is not None for answer in answers)
         open_ones = [index for index, answer in enumerate(answers) if answer is None]
-        if open_ones:
-            asked = self._ask(router, [filled[index] for index in open_ones])
-            for index, answer in zip(open_ones, asked, strict=True):
-                answers[index] = answer
+        asked = self._ask(router, [filled[index] for index in open_ones]) if open_ones else Asked()
+        for index, answer in zip(open_ones, asked.answers, strict=True):
+            answers[index] = answer
         done = [answer for answer in answers if answer is not None]
-        self._count(done)
+        for answer in done:
+            count = self.calls.setdefault((answer.tier, answer.model), [0, 0])
+            count[0] += 1
+            count[1] += answer.verified
+        self._keep(asked.line_seconds, asked.desk_seconds)
         return done
 
     def are_known(self, requests: Sequence[ModelRequest]) -> list[bool]:
@@ -157,7 +158,7 @@ class Run:
     def _recalled(self, filled: Sequence[ModelRequest], router: ModelRouter) -> list[Answer | None]:
         return remembered.recall(self.agent, filled, now=datetime.now(UTC), largest=router.largest_billion)
 
-    def _ask(self, router: ModelRouter, requests: list[ModelRequest]) -> list[Answer]:
+    def _ask(self, router: ModelRouter, requests: list[ModelRequest]) -> Asked:
         mandate = Mandate(
             self.agent,
             patience_seconds=max(LEAST_PATIENCE_SECONDS, self.parameters.patience_seconds - self.late_seconds),
@@ -168,29 +169,20 @@ class Run:
         try:
             asked = router.ask_all(requests, mandate=mandate)
         except HotdeskError as error:
-            self._took(error.data.get("line_seconds", 0.0), error.data.get("desk_seconds", 0.0))
+            self._keep(error.data.get("line_seconds", 0.0), error.data.get("desk_seconds", 0.0))
             raise
-        self._took(asked.line_seconds, asked.desk_seconds)
         remembered.remember(self.agent, requests, asked.answers, now=datetime.now(UTC))
-        return asked.answers
+        return asked
 
-    def _took(self, line_seconds: float, desk_seconds: float) -> None:
+    def _keep(self, line_seconds: float, desk_seconds: float) -> None:
+        """Write down what the run came to so far, and what the latest batch took."""
+        passed = sum(verified for _, verified in self.calls.values())
         with transaction() as session:
             record = session.get_one(AgentRun, self.record_id)
             record.line_seconds += line_seconds
             record.desk_seconds += desk_seconds
-
-    def _count(self, answers: Sequence[Answer]) -> None:
-        passed = sum(answer.verified for answer in answers)
-        self.model_calls += passed
-        self.rule_calls += len(answers) - passed
-        for answer in answers:
-            count = self.calls.setdefault((answer.tier, answer.model), [0, 0])
-            count[0] += 1
-            count[1] += answer.verified
-        with transaction() as session:
-            record = session.get_one(AgentRun, self.record_id)
-            record.calls_model, record.calls_rules = self.model_calls, self.rule_calls
+            record.calls_model = passed
+            record.calls_rules = sum(calls for calls, _ in self.calls.values()) - passed
             record.calls_remembered = self.remembered_calls
 
     def _filled(self, request: ModelRequest) -> ModelRequest:

@@ -23,8 +23,6 @@ from blocks.reading.repository import SURROUNDINGS
 from governor.errors import NotReady
 
 RECIPE = CHECKOUT / "flows/samples/repository_recipe"
-# Of what is made from it: another number makes `up` build the repository anew.
-RECIPE_VERSION = 1
 BRANCH = "main"
 BEGIN, END = datetime(2026, 10, 9, 7, 5, tzinfo=UTC), datetime(2026, 11, 20, 16, 40, tzinfo=UTC)
 WORKDAY = timedelta(hours=9, minutes=30)

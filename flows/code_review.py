@@ -33,8 +33,8 @@ from blocks.reading.prompts import read_prompt
 from blocks.reading.repository import MAX_BYTES, open_repository
 from blocks.reading.untested import Gap, gaps_of
 from blocks.untrusted import as_data
-from blocks.writing.findings import BY_RULES, Row, findings_csv, findings_page
-from blocks.writing.markdown import byline
+from blocks.writing.findings import Row, findings_csv, findings_page
+from blocks.writing.markdown import BY_RULES, byline
 from blocks.writing.outputs import sha256_of
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest

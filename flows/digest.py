@@ -14,13 +14,13 @@ from blocks.reading.items import Item
 from blocks.reading.prompts import read_prompt
 from blocks.untrusted import fence
 from blocks.writing.csv_files import csv_text
-from blocks.writing.markdown import byline, cell, escaped
+from blocks.writing.markdown import BY_RULES, byline, cell, escaped
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
 
 TOPIC_QUESTION = "Choose the topic of the news.\nTopics:\n{topics}\n\nNews:\n{entry}\n{guess}Topic:"
-UNSORTED, BY_RULES = "unsorted", "by rules only"
+UNSORTED = "unsorted"
 COLUMNS = ["id", "topic", "topic by", "title", "url", "written at", "summary", "summary by"]
 # Of an entry with less text than this, no sentence can be shorter than the entry.
 LEAST_TEXT = 40

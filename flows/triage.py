@@ -16,13 +16,13 @@ from blocks.reading.messages import read_messages
 from blocks.reading.prompts import read_prompt
 from blocks.untrusted import fence
 from blocks.writing.csv_files import csv_text
-from blocks.writing.markdown import byline, escaped, table
+from blocks.writing.markdown import BY_RULES, byline, escaped, table
 from blocks.writing.rows_database import Of, grown
 from governor.answers import Answer
 from governor.policy.facts import Kind
 from governor.policy.requests import ModelRequest
 
-UNLABELLED, BY_RULES = "unlabelled", "by rules only"
+UNLABELLED = "unlabelled"
 COLUMNS = ["id", "label", "label_by", "waits", "sender", "title", "written_at", "thread"]
 # What a message is about stands in its first lines; the rest costs time on a small machine.
 TEXT_CHARACTERS = 240

@@ -12,11 +12,10 @@ from blocks.checking.dates import find_dates, parsed_date, resolved
 from blocks.checking.forms import MOST_CHARACTERS, Part
 from blocks.reading.items import Item
 from blocks.untrusted import as_data
-from blocks.writing.markdown import byline, table
+from blocks.writing.markdown import BY_RULES, byline, table
 from governor.answers import Answer
 
 WRONG = "LINES SAY"
-BY_RULES = "by rules only"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from blocks.checking.prose import stem
 from blocks.reading.items import Item
 
 WORD = re.compile(r"[^\W\d_]{3,}")
@@ -12,7 +13,6 @@ WORD = re.compile(r"[^\W\d_]{3,}")
 EMPTY_WORDS = """the and for from with how who what that this its are was not new use using someone somebody asks about
 into any der die das und ein eine les des une"""
 EMPTY = frozenset(EMPTY_WORDS.split())
-STEM_LETTERS = 5
 ItemT = TypeVar("ItemT", bound=Item)
 
 
@@ -40,7 +40,7 @@ def naming(items: Iterable[ItemT], words: Sequence[str]) -> list[ItemT]:
 
 def stems(text: str) -> set[str]:
     """The first letters of its words that name something."""
-    return {word[:STEM_LETTERS] for word in WORD.findall(text.casefold()) if word not in EMPTY}
+    return {stem(word) for word in WORD.findall(text.casefold()) if word not in EMPTY}
 
 
 def _folded(text: str) -> str:

@@ -46,11 +46,11 @@ def no_new_hosts(source: str) -> Check:
 
 def words_from(source: str, share: float = 0.7) -> Check:
     """At least this share of the longer words stands in the source, by stem: prose that drifts off is caught."""
-    known = {_stem(word) for word in WORD.findall(source)}
+    known = {stem(word) for word in WORD.findall(source)}
 
     def check(text: str) -> list[str]:
         words = WORD.findall(text)
-        found = sum(_stem(word) in known for word in words)
+        found = sum(stem(word) in known for word in words)
         return [] if words and found >= share * len(words) else [f"only {found} of {len(words)} words are the source's"]
 
     return check
@@ -73,5 +73,6 @@ def _links(text: str) -> list[str]:
     return [url.rstrip(".,;:!?)]}>'\"") for url in LINK.findall(text)]
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """The first letters of a word, by which its forms are the same: `closes` and `closed`."""
     return word.lower()[:STEM_LETTERS]

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from blocks.checking.prose import NUMBER, STEM_LETTERS, Check, words_from
+from blocks.checking.prose import NUMBER, STEM_LETTERS, Check, stem, words_from
 from blocks.reading.items import Item
 from blocks.reading.pieces import stems
 from blocks.reading.translatable import shape
@@ -170,7 +170,7 @@ def use_rule(key: str, text: str, terms: Sequence[Term]) -> Check:
 
 
 def _words(text: str) -> set[str]:
-    return {word.lower()[:STEM_LETTERS] for word in LETTERS.findall(text.replace("_", " "))}
+    return {stem(word) for word in LETTERS.findall(text.replace("_", " "))}
 
 
 def back_rule(source: str) -> Check:

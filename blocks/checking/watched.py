@@ -17,7 +17,7 @@ from blocks.reading.earlier import History, Measured, with_now
 from blocks.reading.junit import read_runs
 from blocks.reading.logs import INFO, read_log
 from blocks.untrusted import as_data
-from blocks.writing.markdown import byline, table
+from blocks.writing.markdown import BY_RULES, byline, table
 from governor.answers import Answer
 from governor.errors import BadInput
 
@@ -165,8 +165,8 @@ def _head(watched: Watched) -> str:
     cut = ", older ones left out" if watched.cut else ""
     if not watched.clusters:
         if watched.cut or watched.unread:
-            return f"No record to report in {watched.lines} lines{cut}; not all was read. *(by rules only)*"
-        return "Nothing to report. *(by rules only)*"
+            return f"No record to report in {watched.lines} lines{cut}; not all was read. *({BY_RULES})*"
+        return f"Nothing to report. *({BY_RULES})*"
     counted = f"{total} records in {len(watched.clusters)} clusters of {watched.lines} lines{cut}"
     return f"{counted}; counts and levels are code's, what and kind the model's where it says so."
 
@@ -182,7 +182,7 @@ def _rows(watched: Watched, answers: Sequence[Answer]) -> list[list[object]]:
     for place, cluster in enumerate(watched.clusters[:SHOWN_CLUSTERS]):
         answer = answers[place] if place < len(answers) else None
         what = as_data(answer.data["what"], SENTENCE_CHARACTERS) if answer is not None and answer.verified else ""
-        by = byline(answer) if answer is not None else "by rules only"
+        by = byline(answer) if answer is not None else BY_RULES
         rows.append([cluster.id, *_facts(watched, cluster), what, watched.causes.get(cluster.id, ""), by])
     return rows
 

@@ -13,14 +13,13 @@ from blocks.reading.found import Found, ItemT, distinct, written_at
 from blocks.reading.items import Item
 from blocks.reading.messages import read_messages
 from blocks.reading.places import locate, read_bytes, read_text, unreadable
-from blocks.reading.rows import first_rows, last_rows
+from blocks.reading.rows import ROW_SUFFIXES, first_rows, last_rows
 from blocks.untrusted import as_data
 from governor.errors import BadInput
 
 # How far into a file one looks for what it is.
 HEAD_BYTES = 512
 FEED_SUFFIXES = frozenset({".xml", ".rss", ".atom"})
-ROW_SUFFIXES = frozenset({".csv", ".tsv"})
 # Rows by whose values a column of dates is known.
 LOOKED_AT = 50
 DATE = re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)|(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})")

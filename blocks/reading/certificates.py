@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from blocks.checking.certificates import Certificate, Certificates
 from blocks.checking.findings import named
-from blocks.reading.places import files_in, locate
+from blocks.reading.places import files_in, locate, name_below
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -24,7 +24,7 @@ def read_certificates(source: str, *, max_bytes: int) -> Certificates:
     if len(files) > MOST_FILES:
         notes.append(f"Only the first {MOST_FILES} certificate files were read.")
     for path in files[:MOST_FILES]:
-        name = path.relative_to(folder).as_posix() if path != folder else path.name
+        name = name_below(folder, path)
         try:
             with path.open("rb") as file:
                 read = x509.load_pem_x509_certificates(file.read(max_bytes))

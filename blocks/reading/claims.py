@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from blocks.reading.places import MAX_BYTES, files_in, locate, read_file, text_of, unreadable
+from blocks.reading.places import MAX_BYTES, files_in, locate, name_below, read_file, text_of, unreadable
 from governor.errors import BadInput
 
 DOCUMENTS = frozenset({".md", ".rst", ".txt"})
@@ -113,7 +113,7 @@ def documents_of(source: str, *, max_bytes: int = MAX_BYTES) -> Documents:
     texts, digest = dict[str, str](), hashlib.sha256()
     cut = [f"what follows the first {MOST_DOCUMENTS} documents"] if len(paths) == MOST_DOCUMENTS else []
     for path in paths:
-        name = path.relative_to(top).as_posix() if path != top else path.name
+        name = name_below(top, path)
         raw = read_file(path, max_bytes=max_bytes + 1)
         cut += [f"the end of {name}"] if len(raw) > max_bytes else []
         texts[name] = text_of(raw[:max_bytes], is_cut=len(raw) > max_bytes)

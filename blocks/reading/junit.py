@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from blocks.reading.newest import newest_files
-from blocks.reading.places import locate, unreadable
+from blocks.reading.places import locate, name_below, unreadable
 
 SUFFIXES = frozenset({".xml"})
 MOST_CASES, MESSAGE_CHARACTERS = 20_000, 600
@@ -50,7 +50,7 @@ def read_runs(source: str, *, max_runs: int, max_bytes: int) -> TestRuns:
     top = locate(source)
     cases, runs, unread, digest = list[Case](), list[str](), dict[str, str](), hashlib.sha256()
     for path in reversed(newest.paths):
-        name = path.relative_to(top).as_posix() if top.is_dir() else path.name
+        name = name_below(top, path)
         try:
             raw = _bytes(path, max_bytes)
             cases += parsed(raw, name.removesuffix(path.suffix))

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from blocks.reading.charsets import decoded
-from blocks.reading.places import locate, unreadable
+from blocks.reading.places import locate, name_below, unreadable
 
 CHUNK_BYTES = 1 << 20
 # A gzip file is read through to its end, since only the end counts; what unpacks to more than this is a bomb.
@@ -70,7 +70,7 @@ def read_log(source: str, *, max_bytes: int) -> Log:
     paths = newest_first(source)
     pieces, unread, cut = _tails(paths[:MOST_FILES], max_bytes)
     top = locate(source)
-    names = {path: path.relative_to(top).as_posix() if top.is_dir() else path.name for path in paths}
+    names = {path: name_below(top, path) for path in paths}
     if not pieces:
         raise unreadable(source, next(iter(unread.values()), "it holds no log"))
     read = [pieces[path] for path in reversed(paths) if path in pieces]

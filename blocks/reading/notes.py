@@ -7,7 +7,7 @@ from markdown_it.token import Token
 
 from blocks.reading.charsets import decoded
 from blocks.reading.markdown_parts import is_dense, parser
-from blocks.reading.places import files_in, locate, read_file, unreadable
+from blocks.reading.places import files_in, locate, name_below, read_file, unreadable
 from blocks.untrusted import as_data
 from governor.errors import BadInput
 from governor.policy.facts import Fact
@@ -79,7 +79,7 @@ def read_notes(source: str, *, max_bytes: int) -> Notes:
     if len(paths) > MOST_NOTES:
         problems.append(f"only the first {MOST_NOTES} notes are read")
     for path in paths[:MOST_NOTES]:
-        name = path.relative_to(folder).as_posix() if path != folder else path.name
+        name = name_below(folder, path)
         try:
             raw = read_file(path, max_bytes=min(max_bytes, NOTE_BYTES) + 1)
             note = _note(name, raw[:-1] if (is_cut := len(raw) > min(max_bytes, NOTE_BYTES)) else raw)

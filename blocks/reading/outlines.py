@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blocks.fitting import within_tokens
 from blocks.reading.items import Item
 from blocks.reading.markdown_parts import parts_of
-from blocks.reading.places import files_in, locate, read_text, unreadable
+from blocks.reading.places import files_in, locate, name_below, read_text, unreadable
 from blocks.untrusted import as_data
 
 # An outline or a note is some pages; parsing a book of markdown takes many seconds.
@@ -96,7 +96,7 @@ def read_notes(source: str, *, max_bytes: int = MOST_BYTES) -> list[Item]:
     notes: dict[str, Item] = {}
     top = locate(source)
     for path in files_in(source, NOTE_SUFFIXES):
-        file = path.name if path == top else path.relative_to(top).as_posix()
+        file = name_below(top, path)
         for part in parts_of(read_text(str(path), max_bytes=min(max_bytes, MOST_BYTES))):
             title = as_data(part.heading or path.stem, HEADING_CHARACTERS)
             text = as_data(_lines_as_sentences(part.text), NOTE_CHARACTERS)

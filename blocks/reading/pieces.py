@@ -6,7 +6,7 @@ from string import Template
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.checking.prose import STEM_LETTERS, WORD
+from blocks.checking.prose import WORD, stem
 from blocks.fitting import within_tokens
 from blocks.reading.found import Message
 from blocks.reading.items import Item
@@ -81,7 +81,7 @@ def sentences_of(text: str) -> list[str]:
 
 def stems(text: str) -> set[str]:
     """The words that tell something, by their first letters."""
-    return {word.lower()[:STEM_LETTERS] for word in WORD.findall(text) if word.lower() not in COMMON}
+    return {stem(word) for word in WORD.findall(text) if word.lower() not in COMMON}
 
 
 def overlap(wanted: str, note: Item) -> float:

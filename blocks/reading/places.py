@@ -152,6 +152,11 @@ def _is_inside(path: Path, root: Path) -> bool:
         return False
 
 
+def name_below(top: Path, path: Path) -> str:
+    """What a file of a source is called: its path in that folder; the bare name where the source is a file."""
+    return path.relative_to(top).as_posix() if top in path.parents else path.name
+
+
 def unreadable(source: str, why: str) -> BadInput:
     """A source that cannot be used, for whoever set it."""
     return BadInput(

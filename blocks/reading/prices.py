@@ -7,9 +7,8 @@ from pathlib import Path
 
 from blocks.checking.prices import Price, PriceList
 from blocks.reading.places import MOST_NAMES, files_in, unreadable
-from blocks.reading.rows import first_rows, require
+from blocks.reading.rows import ROW_SUFFIXES, first_rows, require
 
-SUFFIXES = frozenset({".csv", ".tsv"})
 SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 AMOUNT = re.compile(r"\d+(?:[ '.,\u00a0\u202f]\d+)*")
 # Digits in groups of three with one mark between all of them, and what comes after another mark: 1.299,00, 1'299.
@@ -23,7 +22,7 @@ def read_prices(source: str, *, max_bytes: int) -> tuple[PriceList, PriceList | 
     Raises:
         BadInput: there is no list.
     """
-    files = sorted(files_in(source, SUFFIXES, max_files=MOST_NAMES), key=lambda path: path.name)
+    files = sorted(files_in(source, ROW_SUFFIXES, max_files=MOST_NAMES), key=lambda path: path.name)
     if not files:
         raise unreadable(source, "there is no CSV file in it")
     return _list(files[-1], max_bytes), _list(files[-2], max_bytes) if len(files) > 1 else None

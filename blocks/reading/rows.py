@@ -13,6 +13,7 @@ from pathlib import Path
 from blocks.reading.places import locate, read_bytes, text_of, unreadable
 
 MOST_ROWS = 200_000
+ROW_SUFFIXES = frozenset({".csv", ".tsv"})
 SEPARATORS = ",;\t|"
 # The head of a file, with the names of its columns; of a longer line nobody made a table.
 HEAD_BYTES = 64 * 1024

@@ -14,10 +14,9 @@ from urllib.parse import quote
 from blocks.checking.data_quality import Column, Data, Table
 from blocks.checking.settings import DataRule
 from blocks.reading.places import MOST_NAMES, files_in, locate, unreadable
-from blocks.reading.rows import MOST_ROWS, first_rows
+from blocks.reading.rows import MOST_ROWS, ROW_SUFFIXES, first_rows
 
 SQLITE_MAGIC = b"SQLite format 3\0"
-CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 MOST_SECONDS = 20.0
 MOST_CELL_BYTES = 1_000_000
 # Steps of SQLite's machine between two looks at the clock: about a millisecond.
@@ -36,7 +35,7 @@ def read_tables(source: str, rules: Sequence[DataRule], *, max_bytes: int) -> Da
         with path.open("rb") as file:
             if file.read(16) == SQLITE_MAGIC:
                 return _database(path, wanted, source)
-    files = files_in(source, CSV_SUFFIXES, max_files=MOST_NAMES)
+    files = files_in(source, ROW_SUFFIXES, max_files=MOST_NAMES)
     if not files:
         raise unreadable(source, "it is no SQLite file, and there is no CSV file in it")
     tables = {file.stem: _csv(file, wanted[file.stem], max_bytes) for file in files if file.stem in wanted}

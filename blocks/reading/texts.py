@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from blocks.reading.markdown_parts import is_dense
-from blocks.reading.places import files_in, locate, read_text, unreadable
+from blocks.reading.places import files_in, locate, name_below, read_text, unreadable
 
 # A page of more is a dump; parsing its markdown would take many seconds.
 MOST_BYTES = 256 * 1024
@@ -34,7 +34,7 @@ def read_texts(source: str, suffixes: frozenset[str], *, max_bytes: int = MOST_B
     for path in files_in(source, suffixes, max_files=MOST_FILES):
         most = min(max_bytes, MOST_BYTES)
         text, is_cut = read_text(str(path), max_bytes=most), path.stat().st_size > most
-        name = path.relative_to(top).as_posix() if top.is_dir() else path.name
+        name = name_below(top, path)
         if text.strip() and not is_dense(text):
             plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
             found.append(TextFile(name=name, text=plain, is_cut=is_cut))

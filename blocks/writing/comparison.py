@@ -7,8 +7,8 @@ from blocks.checking.review import masked
 from blocks.reading.claims import Quote
 from blocks.reading.clauses import around
 from blocks.writing.csv_files import csv_text
-from blocks.writing.findings import BY_RULES, code
-from blocks.writing.markdown import table
+from blocks.writing.findings import code
+from blocks.writing.markdown import BY_RULES, table
 
 COLUMNS = ("about", "verdict", "place", "says", "other place", "other says", "model reads", "by")
 MOST_SHOWN, MOST_QUOTED = 240, 4000

@@ -14,7 +14,7 @@ from blocks.checking.drafts import Form
 from blocks.checking.prose import first_sentence
 from blocks.reading.pieces import HEADING, Piece
 from blocks.untrusted import as_data
-from blocks.writing.markdown import byline, cell, table
+from blocks.writing.markdown import BY_RULES, byline, cell, table
 from blocks.writing.outputs import read_provenance, sha256
 from blocks.writing.safe_markdown import tame
 from governor.answers import Answer
@@ -25,7 +25,7 @@ MOST_BYTES = 256 * 1024
 FRONT_BYTES = 64 * 1024
 # A post a day for three years; an outline has 400 sections at most.
 MOST_DRAFTS = 1000
-BY_RULES, BY_NOBODY = "by rules only", "nobody"
+BY_NOBODY = "nobody"
 FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 NOT_YET = "*Not drafted: this run had room for fewer pieces.*"
 NO_QUOTE = "(nothing of it can be quoted)"

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from blocks.checking.review import Finding
 from blocks.writing.csv_files import csv_text
-from blocks.writing.markdown import table
+from blocks.writing.markdown import BY_RULES, table
 
 COLUMNS = ("severity", "place", "line", "why", "model says", "by")
-BY_RULES = "by rules only"
 MOST_LEFT_OUT = 20
 # A finding, what a model says about it ('' for nothing), and who says so.
 Row = tuple[Finding, str, str]

@@ -4,6 +4,9 @@ import re
 
 from governor.answers import Answer
 
+# Whose words they are where no answer of a model passed.
+BY_RULES = "by rules only"
+
 
 def table(columns: list[str], rows: list[list[object]]) -> str:
     """A markdown table; line breaks and bars in cells are tamed."""
@@ -20,7 +23,7 @@ def cell(value: object) -> str:
 def byline(answer: Answer) -> str:
     """Who says so: the model (a demo model is named as such), or rules because no answer passed."""
     if not answer.verified:
-        return "by rules only"
+        return BY_RULES
     return "demo model, 135M" if answer.demo else answer.model
 
 

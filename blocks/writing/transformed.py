@@ -17,7 +17,7 @@ from blocks.checking.translations import unmasked
 from blocks.reading.page_images import Picture
 from blocks.reading.transcripts import Spoken
 from blocks.reading.translatable import UNTRANSLATED, Unit, shape, strings_of, with_blocks
-from blocks.writing.markdown import byline, cell
+from blocks.writing.markdown import BY_RULES, byline, cell
 from governor.answers import Answer
 
 
@@ -85,7 +85,7 @@ def alt_done(picture: Picture, answer: Answer | None) -> Done:
         return Done(place=picture.item.id, text=answer.text.strip(), by=byline(answer), is_model=True)
     stand_in = shortened(picture.caption, ALT_CHARACTERS)
     if stand_in and not alt_rule(picture.item.text)(stand_in):
-        return Done(place=picture.item.id, text=stand_in, by="by rules only")
+        return Done(place=picture.item.id, text=stand_in, by=BY_RULES)
     return Done(place=picture.item.id, text="", by="nobody: no words are known of it")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,10 +24,12 @@ from governor.state.sessions import transaction
 from governor.tier_models import threads
 from tests.benchmarks.fleet_said import Said
 from tests.benchmarks.fleet_samples import in_place_of
+from tests.benchmarks.fleet_weights import LARGER, larger, small
 
 ENGINE = "embedded"
 CONTEXT_TOKENS = 2048
 LOAD_SECONDS = 120.0
+SMALL_BILLION = 0.135
 
 
 class FreeTurn:
@@ -54,6 +57,15 @@ def spec(tier: str, file: str, parameters_billion: float) -> ModelSpec:
         parameters_billion=parameters_billion,
         expected_mib=300 + 700 * parameters_billion,
     )
+
+
+def models(wanted: str, weights: Path) -> dict[str, ModelSpec]:
+    """The shipped model and, where `wanted` names one that can be had, the larger one, in this folder; by tier."""
+    tiers = {"tiny": spec("tiny", small(weights).name, SMALL_BILLION)}
+    pieces = LARGER.get(wanted)
+    if pieces and (file := larger(pieces, weights)) is not None:
+        tiers["heavy"] = spec("heavy", file.name, pieces.parameters_billion)
+    return tiers
 
 
 def profile_of(tiers: dict[str, ModelSpec]) -> Profile:

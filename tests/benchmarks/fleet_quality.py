@@ -19,7 +19,6 @@ from tests.benchmarks.machine import describe
 from tests.benchmarks.report import Report, end_cleanly_on_sigterm, say
 from tests.benchmarks.server import temporary_home
 
-SMALL_BILLION = 0.135
 NONE = "none"
 WORKS = ("triage", "extract", "log_watch")
 LEAST_ITEMS = 200
@@ -40,15 +39,11 @@ def main() -> None:
 def _measure(arguments: argparse.Namespace, weights: Path, report: Report) -> None:
     # Prefect, which the flows import, reads its settings once: after the state folder stands.
     from governor import inference
-    from tests.benchmarks.fleet_desks import seated, spec
+    from tests.benchmarks.fleet_desks import models, seated
     from tests.benchmarks.fleet_said import heard_before
-    from tests.benchmarks.fleet_weights import LARGER, larger, small
     from tests.benchmarks.quality_items import labelled
 
-    tiers = {"tiny": spec("tiny", small(weights).name, SMALL_BILLION)}
-    pieces = LARGER.get(arguments.larger)
-    if pieces and (file := larger(pieces, weights)) is not None:
-        tiers["heavy"] = spec("heavy", file.name, pieces.parameters_billion)
+    tiers = models(arguments.larger, weights)
     report.machine["models"] = {tier: one.model for tier, one in tiers.items()}
     report.machine["limit"] = arguments.limit
     said = heard_before(arguments.said)

@@ -21,7 +21,6 @@ from tests.benchmarks.report import Report, end_cleanly_on_sigterm, say
 from tests.benchmarks.server import temporary_home
 
 # By the model card.
-SMALL_BILLION = 0.135
 AGREE = 2
 NONE = "none"
 
@@ -41,14 +40,10 @@ def _measure(arguments: argparse.Namespace, weights: Path, report: Report) -> No
     # Prefect, which the flows import, reads its settings once: after the state folder stands.
     from governor import inference
     from tests.benchmarks import fleet_scores, fleet_ways
-    from tests.benchmarks.fleet_desks import seated, spec
+    from tests.benchmarks.fleet_desks import models, seated
     from tests.benchmarks.fleet_said import heard_before
-    from tests.benchmarks.fleet_weights import LARGER, larger, small
 
-    tiers = {"tiny": spec("tiny", small(weights).name, SMALL_BILLION)}
-    pieces = LARGER.get(arguments.larger)
-    if pieces and (file := larger(pieces, weights)) is not None:
-        tiers["heavy"] = spec("heavy", file.name, pieces.parameters_billion)
+    tiers = models(arguments.larger, weights)
     questions = _questions(arguments.items, told=arguments.told)
     said = heard_before(arguments.said)
     ways: dict[str, Sequence[fleet_ways.Score]] = {}

@@ -9,8 +9,9 @@ from blocks.checking.prose import NUMBER, first_sentence
 from blocks.checking.retold import retold
 from blocks.reading.feeds import read_feed
 from blocks.writing.csv_files import plain
+from blocks.writing.markdown import BY_RULES
 from deployments.fleet import read_fleet
-from flows.digest import BY_RULES, UNSORTED, DigestParameters
+from flows.digest import UNSORTED, DigestParameters
 
 LINK = re.compile(r"https?://[^\s<>\"')\]]+")
 
