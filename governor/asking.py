@@ -88,21 +88,39 @@ def _find_route(batch: Batch) -> RoutingFacts:
         NoRoute, TierShut: nobody can serve even the shortest.
     """
     takes = {index: needed_tokens(batch.requests[index]) for index in batch.open_to_any()}
-    known, most = None, 0
-    for most in sorted(set(takes.values()), reverse=True):
-        kept = [batch.requests[index] for index, tokens in takes.items() if tokens <= most]
-        lead = strictest(kept)
-        lead = lead.model_copy(update={"due_at": lead.due_at or batch.mandate.due_at})
-        known = gather_facts(lead, replace(batch.asker, calls=len(kept)), datetime.now(UTC), needed=most)
-        batch.route = choose(lead, known)
-        if batch.route.candidates:
-            break
-    if known is None or not batch.route.candidates:
+    sizes = sorted(set(takes.values()), reverse=True)
+    most = sizes[0]
+    known = _routed(batch, takes, most)
+    if not batch.route.candidates:
+        # What is known of the machine is the same for shorter ones: it is read anew only for those that can be served.
+        most = next((size for size in sizes[1:] if _can_serve(batch, takes, size, known)), most)
+        known = known if most == sizes[0] else _routed(batch, takes, most)
+    if not batch.route.candidates:
         raise _no_route(batch.route)
     able = [one.spec or one.cloud for one in (*batch.route.candidates, *batch.route.late)]
     largest = max(one.context_tokens for one in able if one is not None)
     batch.left_out |= {index: _too_long(tokens, largest) for index, tokens in takes.items() if tokens > most}
     return known
+
+
+def _routed(batch: Batch, takes: dict[int, int], most: int) -> RoutingFacts:
+    """Read what is known, and give the batch the route of its requests up to this size."""
+    lead, calls = _lead(batch, takes, most)
+    known = gather_facts(lead, replace(batch.asker, calls=calls), datetime.now(UTC), needed=most)
+    batch.route = choose(lead, known)
+    return known
+
+
+def _can_serve(batch: Batch, takes: dict[int, int], most: int, known: RoutingFacts) -> bool:
+    lead, calls = _lead(batch, takes, most)
+    return bool(choose(lead, known.model_copy(update={"counted_tokens": most, "calls": calls})).candidates)
+
+
+def _lead(batch: Batch, takes: dict[int, int], most: int) -> tuple[ModelRequest, int]:
+    """The request that stands for all up to this size, and how many those are."""
+    kept = [batch.requests[index] for index, tokens in takes.items() if tokens <= most]
+    lead = strictest(kept)
+    return lead.model_copy(update={"due_at": lead.due_at or batch.mandate.due_at}), len(kept)
 
 
 def _too_long(tokens: int, largest: int) -> str:

@@ -1,7 +1,8 @@
 """A stage for deploys: a FAKE of Prefect's client that keeps deployments, and of a server that answers or is silent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -11,7 +12,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from deployments.sending import Server
+from deployments.use import Wishes, run_use
+from deployments.uses import use_of
 from governor.settings import Home
+
+NAME = "triage/support"
+Use = Callable[..., str]
 
 
 def answer_of(status: int) -> PrefectHTTPStatusError:
@@ -76,3 +82,15 @@ class FakeServer(Server):
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
         yield self.fake.as_client
+
+
+def command(server: Server, folder: Path) -> Use:
+    """`hotdesk use` of the agent `NAME`, run in a folder that holds `mails`."""
+    (folder / "mails").write_text("From x\n")
+    return lambda agent=NAME, **wishes: "\n".join(run_use(agent, Wishes(**wishes), cwd=folder, server=server))
+
+
+def own() -> dict[str, Any]:
+    """What that agent was told in place of what is written."""
+    use = use_of(NAME)
+    return use.parameters if use else {}

@@ -1,6 +1,5 @@
 """`hotdesk use` and what the server makes of it: refused, silent, or without that agent; and one at a time."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from deployments import uses
 from deployments.agents import agents_of
 from deployments.deploying import deploy
 from deployments.fleet import read_fleet
-from deployments.use import Wishes, run_use
-from deployments.uses import ZONE_KEY, Uses, all_uses, use_of
+from deployments.uses import ZONE_KEY, Uses, all_uses
 from governor.answers import Answer
 from governor.errors import BadInput, NotReady
 from governor.policy.facts import Kind
@@ -23,11 +21,9 @@ from governor.remembered import remember
 from governor.settings import Home
 from governor.state.agents import AgentUse, Remembered
 from governor.state.sessions import reading, recall, transaction
-from tests.unit.deploy_stage import FakeServer, answer_of
+from tests.unit.deploy_stage import NAME, FakeServer, Use, answer_of, command, own
 
 FLEET = agents_of(read_fleet())
-NAME = "triage/support"
-Use = Callable[..., str]
 
 
 @pytest.fixture
@@ -40,14 +36,7 @@ def server(hotdesk_home: Home) -> FakeServer:
 
 @pytest.fixture
 def use(server: FakeServer, tmp_path: Path) -> Use:
-    """The command, run in a folder that holds `mails`."""
-    (tmp_path / "mails").write_text("From x\n")
-    return lambda agent=NAME, **wishes: "\n".join(run_use(agent, Wishes(**wishes), cwd=tmp_path, server=server))
-
-
-def own() -> dict[str, Any]:
-    use = use_of(NAME)
-    return use.parameters if use else {}
+    return command(server, tmp_path)
 
 
 @pytest.mark.parametrize("before", [{"source": "mails", "values": ("max_items=5",)}, None])

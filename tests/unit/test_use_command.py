@@ -1,7 +1,6 @@
 """`hotdesk use`: checked before anything is kept, kept before anything is sent, and the same wherever one stands."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,13 @@ from deployments.deploying import deploy
 from deployments.fleet import Entry, read_fleet
 from deployments.use import Wishes, run_use
 from deployments.use_list import run_list
-from deployments.uses import Uses, all_uses, keep, use_of
+from deployments.uses import Uses, all_uses, keep
 from governor.errors import BadInput
 from governor.settings import Home
-from tests.unit.deploy_stage import FakeServer
+from tests.unit.deploy_stage import NAME, FakeServer, Use, command, own
 
 FLEET = agents_of(read_fleet())
-NAME = "triage/support"
 SAMPLES = FLEET[NAME].parameters["parameters"]["source"]
-Use = Callable[..., str]
 
 
 @pytest.fixture
@@ -37,14 +34,7 @@ def server(hotdesk_home: Home) -> FakeServer:
 
 @pytest.fixture
 def use(server: FakeServer, tmp_path: Path) -> Use:
-    """The command, run in a folder that holds `mails`."""
-    (tmp_path / "mails").write_text("From x\n")
-    return lambda agent=NAME, **wishes: "\n".join(run_use(agent, Wishes(**wishes), cwd=tmp_path, server=server))
-
-
-def own() -> dict[str, Any]:
-    use = use_of(NAME)
-    return use.parameters if use else {}
+    return command(server, tmp_path)
 
 
 def test_a_relative_source_is_one_of_the_operators_folder_and_the_agent_runs(
