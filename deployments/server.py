@@ -4,6 +4,7 @@ Ours is found again by its recorded identity, and it must be our process that ow
 else answers there is a stranger. What the server is told is `deployments.environment`.
 """
 
+import os
 import socket
 import sys
 import time
@@ -14,9 +15,10 @@ from typing import Any
 import httpx
 import psutil
 
-from deployments import environment
+from deployments import database, environment
 from deployments.environment import SERVER, is_loopback, ui_address
 from deployments.services import is_alive, last_lines, log_file, running, start_service, stop_service
+from deployments.versions import refuse_wrong_versions
 from governor.errors import NotReady
 from governor.events import log_event
 from governor.settings import Home
@@ -30,6 +32,7 @@ STOP_SECONDS = 10.0
 LOOK_EVERY_SECONDS = 0.2
 SAY_EVERY_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
+SERVER_PROCESS = "deployments.server_process"
 Say = Callable[[str], None]
 
 
@@ -55,9 +58,12 @@ def ensure_server(where: Home, port: int | None = None, *, say: Say | None = Non
     """A server that keeps its leases on disk: the configured one, the running one, or a new one.
 
     Raises:
-        NotReady: the port is taken by a stranger; the server does not answer in time, refuses our
-            auth string, or keeps its leases in memory.
+        BadInput: the address of the database cannot be used.
+        NotReady: an installed package is a version known to break silently; the port is taken by a
+            stranger; the server does not answer in time, refuses our auth string, or keeps its
+            leases in memory.
     """
+    refuse_wrong_versions()
     url = None if port is not None else environment.configured_url(where)
     if url is not None:
         return inspect(url, environment.configured_auth())
@@ -186,8 +192,10 @@ def _started_by_hand(where: Home, address: str, port: int) -> ServerFacts:
 
 def _run_own(where: Home, address: str, port: int, say: Say) -> ServerFacts:
     known = running(where, SERVER)
+    if known is None:
+        say(f"runs are kept in {database.in_words(os.environ, where)}")
     env = environment.server_environment(where, port)
-    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    argv = [sys.executable, "-m", SERVER_PROCESS, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     row = known or start_service(where, SERVER, argv, env=env, address=address)
     remember(environment.PORT_KEY, str(port))
     try:

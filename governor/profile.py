@@ -7,19 +7,27 @@ shorter.
 """
 
 import os
+import sys
 from functools import lru_cache
 
 from governor.engines import ollama
 from governor.errors import BadInput
 from governor.machine import BATTERY, Machine, look_around
 from governor.model_catalogue import MOST_CADENCE, Written, catalogue
+from governor.policy.admitting import RUN_MIB
 from governor.policy.facts import ModelSpec, Profile
 from governor.tier_models import MODELS_SHARE_OF_MEMORY, budget_mib, expected_mib, most_mib, serve, wanted
 
 # The processes that run agents take at most a quarter of the host's memory.
 RUNS_SHARE_OF_MEMORY = 0.25
-# One agent's process with Prefect and litellm imported (PSS, measured).
-RUN_MIB = 190.0
+# Where runs are forks of one warm process. Elsewhere each is a process that imports everything anew.
+FORKING_PLATFORM = "linux"
+# A forked run takes about a third of a second of one core to begin (0.35 s are aimed at, 0.56 s were measured) and
+# then waits. So many that begin together on one core begin within 4 s.
+FORKS_PER_CORE = 7
+# A process with Prefect and litellm imported (PSS, measured), which takes 3-4 s of one core to begin. Of fifty at once
+# with no limit 16 crashed, with 4 none.
+PROCESS_MIB, MOST_PROCESSES = 190.0, 4
 # On battery half as much runs at a time. How often agents run stays: their times are on the server since the last
 # `hotdesk bootstrap`, and a laptop is plugged in and out all day.
 BATTERY_FACTOR = 2
@@ -31,11 +39,12 @@ def current_profile() -> Profile:
     return detect()
 
 
-def detect(machine: Machine | None = None) -> Profile:
+def detect(machine: Machine | None = None, *, platform: str = sys.platform) -> Profile:
     """The largest profile whose needs are met; `HOTDESK_PROFILE` overrides.
 
     Args:
         machine: what to decide for; this one when None.
+        platform: as `sys.platform` says it; it decides how many agents run at a time.
 
     Raises:
         BadInput: a variable names a profile, an engine or a number that does not exist, or the files are wrong.
@@ -49,7 +58,7 @@ def detect(machine: Machine | None = None) -> Profile:
         tiers=tiers,
         slots=written.slots,
         cards={"gpu": machine.card} if machine.card else {},
-        worker_limit=_worker_limit(written, machine),
+        worker_limit=_worker_limit(written, machine, platform),
         keep_alive_seconds=written.keep_alive_seconds,
         memory_budget_mib=_budget_of_all_mib(tiers, written, machine),
         first_round_items=_whole_number("HOTDESK_ROUND_ITEMS") or first_round.items,
@@ -90,12 +99,18 @@ def _budget_of_all_mib(tiers: dict[str, ModelSpec], written: Written, machine: M
     return min(budget, machine.memory_mib * MODELS_SHARE_OF_MEMORY)
 
 
-def _worker_limit(written: Written, machine: Machine) -> int:
-    """Runs at a time: one more than cores, since most of a run is waiting, and as many as memory holds."""
-    most = written.worker_limit
-    held = int(machine.memory_mib * RUNS_SHARE_OF_MEMORY / RUN_MIB) if machine.memory_mib > 0 else most
-    limit = min(most, machine.cores + 1, held)
-    return max(1, limit // BATTERY_FACTOR if machine.power == BATTERY else limit)
+def _worker_limit(written: Written, machine: Machine, platform: str) -> int:
+    """Places for agents: how many may be there at a time, most of them waiting for a model.
+
+    How many of the places are taken follows from the memory that is free then (`policy.admitting`).
+    """
+    if platform == FORKING_PLATFORM:
+        most, run_mib = min(written.worker_limit, FORKS_PER_CORE * machine.cores), RUN_MIB
+    else:
+        most, run_mib = min(written.worker_limit, MOST_PROCESSES, machine.cores + 1), PROCESS_MIB
+    if machine.memory_mib > 0:
+        most = min(most, int(machine.memory_mib * RUNS_SHARE_OF_MEMORY / run_mib))
+    return max(1, most // BATTERY_FACTOR if machine.power == BATTERY else most)
 
 
 def _cadence(written: Written) -> int:

@@ -2,21 +2,14 @@
 
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
-
-from packaging.requirements import Requirement
 
 from deployments.cadence import in_words
 from deployments.checks import Check, failed, passed, warned
+from deployments.versions import findings
 from governor.machine import look_around
 from governor.profile import current_profile
 from governor.sensors import gpu, host
 
-# Their newer releases break silently, so their bounds (in pyproject.toml) are checked, not trusted.
-BOUNDED = ("prefect", "fastapi", "sqlalchemy", "litellm")
-# Releases that were taken over: they carry somebody else's code.
-COMPROMISED = {"litellm": ("1.82.7", "1.82.8", "1.107.0")}
-REINSTALL = "Run `make setup` in the checkout: it installs the versions of requirements.lock."
 # Measured: server with the fleet 243 MiB, a worker 90, a flow run 90, with litellm 190.
 SERVER_AND_WORKERS_MIB, FLOW_RUN_MIB = 420.0, 190.0
 
@@ -32,27 +25,11 @@ def python() -> Check:
 
 
 def packages() -> list[Check]:
-    """Each package with a measured bound is inside it and is not a compromised release."""
-    bounds = {item.name.lower(): item for item in map(Requirement, requires("hotdesk") or ())}
-    return [package(name, _installed(name), bounds.get(name)) for name in BOUNDED]
-
-
-def package(name: str, found: str | None, bound: Requirement | None) -> Check:
-    """One package against its bound."""
-    if found is None:
-        return failed(name, "not installed", REINSTALL)
-    if found in COMPROMISED.get(name, ()):
-        return failed(name, f"{found} is a compromised release", f"{REINSTALL} Renew every secret this machine held.")
-    if bound is not None and not bound.specifier.contains(found, prereleases=True):
-        return failed(name, f"{found} is outside the measured bounds {bound.specifier}", REINSTALL)
-    return passed(name, found)
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    """Each package that can break silently is inside its measured bounds and is not a compromised release."""
+    return [
+        failed(item.name, item.wrong, item.remedy) if item.wrong else passed(item.name, item.found or "")
+        for item in findings()
+    ]
 
 
 def git() -> Check:

@@ -3,22 +3,23 @@
 One that is not running is a warning; what can only be asked of it is left out then.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 from sqlalchemy import func, select
 
-from deployments import environment, server
+from deployments import database, environment, server
 from deployments.checks import Check, failed, passed, warned
 from deployments.environment import is_loopback
 from deployments.server import ServerFacts
 from deployments.services import running
-from governor.errors import NotReady
+from governor.errors import BadInput, NotReady
 from governor.profile import current_profile
 from governor.rows import IDLE_SLOT
 from governor.settings import Home
-from governor.state.models import Slot
+from governor.state.models import Service, Slot
 from governor.state.sessions import reading
 
 
@@ -29,6 +30,7 @@ def server_rows(where: Home) -> Iterator[Check]:
         port = environment.own_port(where)
         owner, url = running(where, environment.SERVER), f"http://127.0.0.1:{port}/api"
         yield _port(where, port, owner is not None)
+        yield kept_in(where, owner, os.environ)
         if not server.port_taken(port) or not where.auth_file.exists():
             yield warned("server", "not running", "`hotdesk up` starts it.")
             return
@@ -59,6 +61,21 @@ def _port(where: Home, port: int, recorded: bool) -> Check:
         except NotReady:
             pass  # whoever it is, it is not ours: said below
     return failed("port", f"{port} is taken by another program", "Choose another one: HOTDESK_PORT=4300.")
+
+
+def kept_in(where: Home, owner: Service | None, environ: Mapping[str, str]) -> Check:
+    """The database of our own server, without its password; one that runs keeps what it was started with."""
+    name = "server database"
+    try:
+        asked = database.in_words(environ, where)
+        started_with = database.environment_of(owner) if owner is not None else None
+        used = database.in_words(started_with, where) if started_with is not None else asked
+    except BadInput as error:
+        return failed(name, error.happened, error.remedy)
+    if used != asked:
+        remedy = "`hotdesk down` and `hotdesk up` in this shell change it; runs are not carried over."
+        return warned(name, f"{used}; this shell asks for {asked}", remedy)
+    return passed(name, used)
 
 
 def _guards(facts: ServerFacts) -> Iterator[Check]:

@@ -1,6 +1,6 @@
 """A stage for deploys: a FAKE of Prefect's client that keeps deployments, and of a server that answers or is silent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,13 +26,24 @@ def answer_of(status: int) -> PrefectHTTPStatusError:
     return PrefectHTTPStatusError("no", request=asked, response=httpx.Response(status, text="not so", request=asked))
 
 
+def as_kept(sent: Mapping[str, Any]) -> SimpleNamespace:
+    """What a server has of a deployment that was sent."""
+    limit = sent["concurrency_limit"]
+    kept_limit = SimpleNamespace(limit=limit, active=True) if limit else None
+    return SimpleNamespace(id=uuid4(), **sent, global_concurrency_limit=kept_limit)
+
+
 class FakeClient:
-    """A FAKE of the client: what was sent is what is there, by FLOW/DEPLOYMENT. `errors`: what sending one raises."""
+    """A FAKE of the client: what was sent is what is there, by FLOW/DEPLOYMENT.
+
+    `errors`: what sending one raises. `sent`: the names, in turn.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, SimpleNamespace] = {}
         self.flows: dict[str, UUID] = {}
         self.errors: dict[str, Exception] = {}
+        self.sent: list[str] = []
 
     def create_flow_from_name(self, name: str) -> UUID:
         return self.flows.setdefault(name, uuid4())
@@ -42,8 +53,9 @@ class FakeClient:
         name = f"{flow}/{sent['name']}"
         if name in self.errors:
             raise self.errors[name]
-        self.kept[name] = SimpleNamespace(id=uuid4(), **sent)
-        return uuid4()
+        self.kept[name] = as_kept(sent)
+        self.sent.append(name)
+        return self.kept[name].id
 
     def read_deployment_by_name(self, name: str) -> SimpleNamespace:
         if name not in self.kept:

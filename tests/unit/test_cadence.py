@@ -17,6 +17,7 @@ from deployments.deploying import deploy
 from deployments.fleet import Entry, Schedule, read_fleet
 from governor.machine import Machine
 from governor.profile import detect
+from tests.unit.deploy_stage import as_kept
 
 FLEET = {f"{entry.function}/{entry.name}": entry for entry in read_fleet()}
 SUPPORT = FLEET["triage/support"]  # every hour
@@ -122,7 +123,7 @@ class FakeServer:
         return uuid4()
 
     def create_deployment(self, **sent: Any) -> Any:
-        self.kept = SimpleNamespace(**sent)
+        self.kept = as_kept(sent)
         return uuid4()
 
     @property

@@ -276,20 +276,38 @@ def test_the_tiny_model_is_a_real_one_where_it_has_room_beside_the_heavy_one(mem
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory_gib", "mains", "workers"),
+    ("cores", "memory_gib", "mains", "places"),
     [
-        (1, 24, True, 2),
-        (2, 24, True, 3),
-        (16, 24, True, 3),
-        (16, 2, True, 2),
-        (16, 0.5, True, 1),
-        (2, 0, True, 3),
-        (16, 24, False, 1),  # half of what is usual, at least one
-        (1, 0.5, False, 1),
+        (1, 24, True, 7),
+        (2, 24, True, 14),
+        (2, 8, True, 14),
+        (16, 24, True, 14),
+        (2, 2, True, 8),
+        (2, 1, True, 4),
+        (16, 0.2, True, 1),
+        (2, 0, True, 14),  # its memory cannot be read
+        (2, 8, False, 7),
+        (16, 0.2, False, 1),  # half of what is usual, at least one
     ],
 )
-def test_runs_at_a_time_follow_cores_memory_and_power(cores: int, memory_gib: float, mains: bool, workers: int):
-    assert detect(machine(0, memory_gib, cores, on_mains=mains)).worker_limit == workers
+def test_places_for_agents_follow_cores_memory_and_power(cores: int, memory_gib: float, mains: bool, places: int):
+    assert detect(machine(0, memory_gib, cores, on_mains=mains), platform="linux").worker_limit == places
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_gib", "mains", "runs"),
+    [(1, 24, True, 2), (2, 24, True, 3), (16, 24, True, 4), (16, 2, True, 2), (16, 0.5, True, 1), (16, 24, False, 2)],
+)
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_where_runs_cannot_be_forked_few_run_at_a_time(
+    platform: str, cores: int, memory_gib: float, mains: bool, runs: int
+):
+    assert detect(machine(0, memory_gib, cores, on_mains=mains), platform=platform).worker_limit == runs
+
+
+def test_no_machine_has_fewer_places_than_a_smaller_one():
+    places = [detect(machine_for(each), platform="linux").worker_limit for each in reversed(NAMES)]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

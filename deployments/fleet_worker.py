@@ -1,0 +1,180 @@
+"""The worker of the fleet: Prefect's, with a fork for each run and as many at a time as the machine carries.
+
+What is Prefect's stays Prefect's: states, cancelling, crash reports, hooks, heartbeats, the sync with the server. Ours
+is how a run's process comes to be (`forking`), which runs start now (`governor.policy.admitting`), when to look
+(`waking`), and what became of runs whose worker died (`orphans`). Registered as a collection of Prefect's, so that
+`prefect worker start --type hotdesk` finds it.
+"""
+
+import socket
+import sys
+import tempfile
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.flows import load_flow_from_flow_run
+from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext, ProcessStarter
+from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.workers.base import BaseWorker
+from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorkerResult
+
+from deployments.bootstrap_names import POOL_TYPE
+from deployments.deploying import SET_FOLDER
+from deployments.fleet import checkout
+from deployments.forking.deaths import Deaths, Proposer
+from deployments.forking.forks import Forks
+from deployments.forking.known import Known, read_once
+from deployments.forking.starter import ForkStarter
+from deployments.queue_of_runs import QueueOfRuns
+from deployments.waking import Waking
+from governor.events import log_event
+from governor.profile import current_profile
+
+# Runs due between two polls (10 s, up to 13 with Prefect's jitter) are known before their time.
+PREFETCH_SECONDS = 20.0
+HOUSE_PLACES = 2  # one `govern` and one `evict` at a time
+CAN_FORK = sys.platform == "linux"
+
+
+class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessWorkerResult]):
+    """Runs flows as forks of one process that has imported everything; `limit` is for agents, None: the profile's."""
+
+    type = POOL_TYPE
+    job_configuration = ProcessJobConfiguration
+    job_configuration_variables = ProcessVariables
+    _display_name = "hotdesk"
+    _description = "Runs each flow as a fork of one warm process: fast to start, small, as many as the machine carries."
+    _documentation_url = ""
+    _logo_url = ""
+
+    def __init__(self, work_pool_name: str, *arguments: Any, limit: int | None = None, **named: Any) -> None:
+        named["prefetch_seconds"] = named.get("prefetch_seconds") or PREFETCH_SECONDS
+        super().__init__(work_pool_name, *arguments, **named)
+        self.places = limit or current_profile().worker_limit
+        self.forks, self.deaths, self._known = Forks(checkout()), Deaths(), Known()
+        self._executors = FlowRunExecutorContext()
+        self._queue = QueueOfRuns(self, {"agents": self.places, "house": HOUSE_PLACES})
+        self.waking = Waking(self, self._queue)
+
+    async def setup(self) -> None:
+        """Prepare to run: what outlives the runs is entered before the group that they run in."""
+        self._executors = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
+        self._executors._state_proposer = Proposer(client=self._executors.client, deaths=self.deaths)
+        await super().setup()
+        read_once(self.client)
+        if CAN_FORK:
+            await self.forks.fresh()
+        else:
+            log_event("no_fork_here", platform=sys.platform, instead="a new process for each run")
+        self.waking.start()
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stop taking runs, wait for those under way as Prefect's worker does, let the fork server go."""
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            self.forks.close()
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Prefect's poll: what it brings is kept, and what may start now starts."""
+        if self._has_successfully_synced:
+            await self._queue.fill()
+        return []
+
+    async def submit_now(self, runs: list[WorkerFlowRunResponse]) -> None:
+        """Start these; Prefect's own way from here on."""
+        await super()._submit_scheduled_flow_runs(runs)
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Left out: it says that infrastructure is being made, which takes minutes elsewhere and 5 ms here.
+
+        The state costs the server 25 ms and an event, for each run.
+        """
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Left out: worker and pool stand in the run's record and events, and the label takes the server a write."""
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        try:
+            await super()._submit_run(flow_run)
+        finally:
+            self._queue.submitted(flow_run.id)
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        super()._release_limit_slot(flow_run_id)
+        self._queue.ended(flow_run_id)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> ProcessWorkerResult:
+        """One run from its fork to its end; `task_status` hears of the process as soon as there is one."""
+        status = task_status or anyio.TASK_STATUS_IGNORED
+        chosen = configuration.working_dir
+        with nullcontext(str(chosen)) if chosen else tempfile.TemporaryDirectory(prefix="hotdesk-run-") as folder:
+            executor = self._executors.create_executor(
+                flow_run,
+                await self._starter(configuration, Path(folder)),
+                resolve_flow=load_flow_from_flow_run,
+                propose_submitting=False,
+            )
+            result: FlowRunExecutionResult | None = None
+
+            async def execute(*, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED) -> None:
+                nonlocal result
+                result = await executor.submit(task_status=task_status)
+
+            async with anyio.create_task_group() as group:
+                handle = await group.start(execute)
+                self._queue.has_process(flow_run.id, handle)
+                status.started(process_name(handle.pid))
+        assert result is not None and result.status_code is not None, "the executor returns only once the process ended"
+        return ProcessWorkerResult(status_code=result.status_code, identifier=str(handle.pid))
+
+    async def _starter(self, configuration: ProcessJobConfiguration, folder: Path) -> ProcessStarter:
+        """A fork; a process of its own where a deployment has a command of its own, or the platform cannot fork."""
+        control, command = self._executors.control_channel, configuration.command
+        if CAN_FORK and not configuration._command_configured:
+            deployment = configuration._related_objects["deployment"]
+            return ForkStarter(
+                self.forks,
+                self.deaths,
+                control,
+                env=configuration.env,
+                folder=folder,
+                stream_output=configuration.stream_output,
+                flow=_place_of(deployment),
+                deployment=deployment
+                and {"id": str(deployment.id), "name": deployment.name, "version": deployment.version},
+                known=await self._known.facts(self.client, now=datetime.now(UTC)),
+            )
+        return EngineCommandStarter(
+            command=command,
+            cwd=folder,
+            env=configuration.env,
+            stream_output=configuration.stream_output,
+            control_channel=control,
+        )
+
+
+def process_name(pid: int | None) -> str:
+    """What a run's record says of its process: host and pid."""
+    return f"{socket.gethostname()}:{pid}"
+
+
+def _place_of(deployment: Any) -> dict[str, str] | None:
+    """File, function and folder of a flow, as bootstrap and `prefect deploy` record them; None: Prefect finds out."""
+    steps = getattr(deployment, "pull_steps", None) or []
+    folder = steps[0].get(SET_FOLDER, {}).get("directory") if len(steps) == 1 else None
+    file, colon, function = (getattr(deployment, "entrypoint", None) or "").rpartition(":")
+    return {"file": str(Path(folder) / file), "function": function, "folder": folder} if folder and colon else None

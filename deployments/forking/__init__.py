@@ -1,0 +1,1 @@
+"""Flow runs as forks of a process that has imported everything once. Linux only; see `server`."""

@@ -1,0 +1,105 @@
+"""Always a fork server that is up to date: a new one when code changed or the old one died.
+
+An old one stays until its last child has ended. How a server is talked to is `link`.
+"""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import certifi
+from prefect.settings.context import get_current_settings
+
+from deployments.forking.link import Child, ForkServerGone, Link
+from deployments.forking.preload import fingerprint
+from governor.events import log_event
+from governor.settings import Home, home
+
+# A look at 300 files takes 3 ms; whoever saves a file and runs its agent at once gets the new code a second later.
+LOOK_AGAIN_SECONDS = 1.0
+# A server that dies twice on one run is not helped by a third.
+TRIES = 2
+
+
+class Forks:
+    """Children for one worker; Bound to one event loop.
+
+    Attributes:
+        root: the checkout whose flows are preloaded.
+        settings: Prefect's settings as variables, the same for a fork server and its children: a child that has others
+            reads them all again, which takes it 90 ms (measured).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.settings = _settings(home())
+        self._link: Link | None = None
+        self._turn = asyncio.Lock()
+        self._looked_at_s = 0.0
+
+    async def fork(self, request: dict[str, Any]) -> Child:
+        """A child that runs a flow run (`Link.fork`).
+
+        Raises:
+            NotReady: no server comes up, or the kernel makes no more processes.
+        """
+        for left in reversed(range(TRIES)):
+            link = await self.fresh()
+            try:
+                return await link.fork(request)
+            except ForkServerGone:
+                if not left:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    async def fresh(self) -> Link:
+        """A server that is ready and has the code as it is now.
+
+        Raises:
+            ForkServerGone: it does not come up.
+        """
+        async with self._turn:
+            link = self._link
+            if link is None or link.lost or self._is_old(link):
+                self._link = Link.start(self.root, fingerprint(self.root), {**os.environ, **self.settings})
+                if link is not None:
+                    log_event("fork_server_replaced", lost=link.lost, children=len(link.children))
+                    link.retire()
+            assert self._link is not None
+            await self._link.wait_ready()
+            return self._link
+
+    def close(self) -> None:
+        """Let go of the server; it ends after its last child."""
+        if self._link is not None:
+            self._link.retire()
+
+    @property
+    def server_pid(self) -> int | None:
+        """The process that forks now."""
+        return self._link.process.pid if self._link is not None and not self._link.lost else None
+
+    def _is_old(self, link: Link) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._looked_at_s < LOOK_AGAIN_SECONDS:
+            return False
+        self._looked_at_s = now_s
+        return fingerprint(self.root) != link.fingerprint
+
+
+def _settings(where: Home) -> dict[str, str]:
+    """As Prefect's starter hands them on.
+
+    Prefect reads all authorities of the world for each of its clients (18 ms, three a run), also where the server is
+    reached by plain http and none is ever asked for: there a file with one of them does.
+    """
+    settings = get_current_settings()
+    found = settings.to_environment_variables(exclude_unset=True)
+    if (settings.api.url or "").startswith("http://") and not settings.api.ssl_cert_file:
+        first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+        file = where.root / "one-authority.pem"
+        file.write_text(first[first.rindex("-----BEGIN") :] + end + "\n")
+        found["PREFECT_API_SSL_CERT_FILE"] = str(file)
+    return found

@@ -1,0 +1,149 @@
+"""The runs that wait at the worker: asked of the server now and then, started in due order as room comes free.
+
+The server is asked on a wake-up and every few seconds, not for each free place: what it said is kept here until then.
+A run that was cancelled or paused meanwhile is refused by the server when it is to start.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from signal import Signals
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import anyio
+from anyio import to_thread
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.runner._process_manager import ProcessHandle
+from prefect.states import Cancelled
+
+from deployments.admission import Admissions
+from deployments.bootstrap_names import GOVERNOR_QUEUE
+from deployments.forking import suspending
+from governor.events import log_event
+from governor.policy.admitting import AGENTS, HOUSE, Waiting, Working, admit
+
+if TYPE_CHECKING:
+    from deployments.fleet_worker import FleetWorker
+
+
+@dataclass
+class _AtWork:
+    """A run that was started: `pid` once it has a process, `signal` reaches it where it is a fork."""
+
+    working: Working
+    pid: int | None = None
+    signal: Callable[[Signals], None] | None = None
+
+
+@dataclass
+class QueueOfRuns:
+    """Who waits and who works. Bound to the worker's event loop."""
+
+    worker: "FleetWorker"
+    places: Mapping[str, int]
+    waiting: dict[UUID, WorkerFlowRunResponse] = field(default_factory=dict)
+    at_work: dict[UUID, _AtWork] = field(default_factory=dict)
+    held: str = ""
+
+    def __post_init__(self) -> None:
+        self._admissions = Admissions(self.places)
+        self._turn = anyio.Lock()
+
+    async def fill(self) -> None:
+        """Ask the server what is due soon, and start what may."""
+        found = await self.worker._get_scheduled_flow_runs()
+        self.waiting = {entry.flow_run.id: entry for entry in found if entry.flow_run.id not in self.at_work}
+        await self.admit()
+        self.worker.waking.freed()  # the time of the next one may have changed
+
+    async def admit(self) -> None:
+        """Start what may start now."""
+        async with self._turn:
+            now = datetime.now(UTC)
+            working = [one.working for one in self.at_work.values()]
+            agents = sum(run.lane == AGENTS for run in working)
+            room = self._admissions.room(now=now, working=agents)
+            decided = admit(map(_waiting, self.waiting.values()), working, room, now=now)
+            if decided.held != self.held:
+                self.held = decided.held
+                log_event("runs_held", why=decided.held or "nobody waits")
+            for run_id, why in decided.drop:
+                await self._drop(run_id, why)
+            await self._start([self.waiting.pop(run_id) for run_id in decided.start])
+
+    @property
+    def next_due_at(self) -> datetime | None:
+        """When the next run that is known comes due; None when none is to come."""
+        now = datetime.now(UTC)
+        return min((due for entry in self.waiting.values() if (due := _waiting(entry).due_at) > now), default=None)
+
+    def has_process(self, run_id: UUID, handle: ProcessHandle) -> None:
+        """A started run has its process."""
+        if (one := self.at_work.get(run_id)) is not None:
+            one.pid = handle.pid
+            one.signal = getattr(handle.raw_process, "signal", None)  # a fork's; another process listens for itself
+
+    def submitted(self, run_id: UUID) -> None:
+        """Prefect's submission is over; a run that has no process by then was refused."""
+        one = self.at_work.get(run_id)
+        if one is not None and one.pid is None:
+            self.ended(run_id)
+
+    def ended(self, run_id: UUID) -> None:
+        """A run is over: somebody else may start."""
+        if self.at_work.pop(run_id, None) is not None:
+            self.worker.waking.freed()
+
+    def tell(self, run_id: UUID) -> None:
+        """A run was suspended: its process looks for itself."""
+        one = self.at_work.get(run_id)
+        if one is not None and one.signal is not None:
+            with contextlib.suppress(ProcessLookupError):
+                one.signal(suspending.TOLD_BY)
+
+    async def tell_suspended(self) -> None:
+        """Those that were suspended while nobody listened."""
+        if not self.at_work:
+            return
+        wanted = FlowRunFilter(
+            id=FlowRunFilterId(any_=list(self.at_work)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])),
+        )
+        for run in await self.worker.client.read_flow_runs(flow_run_filter=wanted):
+            self.tell(run.id)
+
+    async def measure(self) -> None:
+        """Look at what the agents' processes take."""
+        pids = [one.pid for one in self.at_work.values() if one.pid and one.working.lane == AGENTS]
+        await to_thread.run_sync(self._admissions.measure, pids)
+
+    async def _start(self, entries: list[WorkerFlowRunResponse]) -> None:
+        for entry in entries:
+            seen = _waiting(entry)
+            working = Working(run_id=seen.run_id, deployment_id=seen.deployment_id, lane=seen.lane)
+            self.at_work[seen.run_id] = _AtWork(working)
+        if entries:
+            await self.worker.submit_now(entries)
+
+    async def _drop(self, run_id: UUID, why: str) -> None:
+        self.waiting.pop(run_id, None)
+        try:
+            await self.worker.client.set_flow_run_state(run_id, Cancelled(message=f"hotdesk: {why}"))
+        except Exception as error:  # it is looked at again with the next poll
+            log_event("run_not_dropped", level=logging.WARNING, run=str(run_id), error=str(error))
+
+
+def _waiting(entry: WorkerFlowRunResponse) -> Waiting:
+    run = entry.flow_run
+    return Waiting(
+        run_id=run.id,
+        deployment_id=run.deployment_id,
+        lane=HOUSE if run.work_queue_name == GOVERNOR_QUEUE else AGENTS,
+        due_at=run.next_scheduled_start_time or run.expected_start_time or run.created or datetime.now(UTC),
+        by_schedule=run.auto_scheduled,
+    )

@@ -1,0 +1,199 @@
+"""A pool of an earlier version on a real server: its type changes, and what waited in it waits once, come what may."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.states import AwaitingRetry, Running, Scheduled
+from prefect.workers.process import ProcessWorker
+
+from deployments.bootstrap_names import GOVERNOR_QUEUE, POOL_TYPE, PROCESS_TYPE
+from deployments.pool import right_pool
+from deployments.replacing import unfinished
+from governor.settings import Home
+
+NOW = datetime.now(UTC)
+LATE, SOON = NOW - timedelta(minutes=10), NOW + timedelta(hours=1)
+
+
+class Killed(BaseException):
+    """As kill -9 would end it: nothing of ours catches this."""
+
+
+class DyingClient:
+    """A FAKE only in that its call number `dies_at` is the last.
+
+    Args:
+        before: that call is not carried out; else it is, and its answer never comes.
+        reads: calls that only read count too.
+    """
+
+    def __init__(self, client: SyncPrefectClient, dies_at: int, *, before: bool = False, reads: bool = False) -> None:
+        self._client, self.left, self._before, self._reads = client, dies_at, before, reads
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        return call if name.startswith("read_") and not self._reads else partial(self._counted, call)
+
+    def _counted(self, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        self.left -= 1
+        if self.left == 0 and self._before:
+            raise Killed
+        answer = call(*args, **named)
+        if self.left == 0:
+            raise Killed
+        return answer
+
+
+@pytest.fixture
+def client(fleet_server: Home) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+class OldPool:
+    """A process pool as an operator left it, with one deployment.
+
+    Runs by hand: one late, one in an hour, one that waits to be tried again, one in progress.
+    """
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self.client, self.name = client, f"pool-{uuid4().hex[:8]}"
+        template = ProcessWorker.get_default_base_job_template()
+        template["variables"]["properties"]["env"]["default"] = {"TOWN": "Ulm"}
+        pool = WorkPoolCreate(
+            name=self.name, type=PROCESS_TYPE, base_job_template=template, description="mine", concurrency_limit=70
+        )
+        client.create_work_pool(pool)
+        client.create_work_queue(GOVERNOR_QUEUE, work_pool_name=self.name, concurrency_limit=30, priority=1)
+        client.create_work_queue("mine", work_pool_name=self.name, is_paused=True)
+        flow = client.create_flow_from_name(f"flow-{self.name}")
+        self.deployment = client.create_deployment(
+            flow,
+            "one",
+            work_pool_name=self.name,
+            work_queue_name=GOVERNOR_QUEUE,
+            schedules=[schedule()],
+            parameters={"n": 1},
+        )
+        client.request("POST", "/deployments/{id}/schedule", path_params={"id": self.deployment}, json={})
+        self.of_schedule = {run.expected_start_time for run in self.waiting()}
+        for name, due in (("late", LATE), ("soon", SOON)):
+            client.create_flow_run_from_deployment(
+                self.deployment, name=name, parameters={"n": 2}, tags=["by-hand"], state=Scheduled(scheduled_time=due)
+            )
+        self.again = client.create_flow_run_from_deployment(self.deployment, name="again", tags=["by-hand"]).id
+        client.set_flow_run_state(self.again, Running(), force=True)
+        client.set_flow_run_state(self.again, AwaitingRetry(scheduled_time=LATE), force=True)
+        self.running = client.create_flow_run_from_deployment(self.deployment, name="running").id
+        client.set_flow_run_state(self.running, Running(), force=True)
+
+    def waiting(self) -> list[FlowRun]:
+        """What a worker of the pool is told to run, now and later."""
+        return [found.flow_run for found in self.client.get_scheduled_flow_runs_for_work_pool(self.name)]
+
+    def replaced(self, client: Any = None, kind: str = POOL_TYPE) -> WorkPool:
+        right_pool(client or self.client, now=datetime.now(UTC), name=self.name, kind=kind)
+        return self.client.read_work_pool(self.name)
+
+    def runs_by_hand(self) -> list[tuple[str, datetime | None, dict[str, Any], set[str]]]:
+        by_hand = [run for run in self.waiting() if run.name in BY_HAND]
+        return sorted((run.name, run.expected_start_time, run.parameters, set(run.tags)) for run in by_hand)
+
+    def in_all(self) -> int:
+        """Runs of the deployment that wait anywhere on the server."""
+        wanted = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[self.deployment]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        )
+        return len(self.client.read_flow_runs(flow_run_filter=wanted, limit=200))
+
+    def drop(self) -> None:
+        self.client.delete_deployment(self.deployment)
+        self.client.delete_work_pool(self.name)
+
+
+@pytest.fixture
+def pool(client: SyncPrefectClient) -> Iterator[OldPool]:
+    pool = OldPool(client)
+    yield pool
+    pool.drop()
+
+
+def schedule() -> DeploymentScheduleCreate:
+    every = IntervalSchedule(interval=timedelta(minutes=30), anchor_date=NOW + timedelta(minutes=20))
+    return DeploymentScheduleCreate(schedule=every, active=True)
+
+
+BY_HAND = ("again", "late", "soon")
+AS_ASKED = [
+    ("again", LATE, {"n": 1}, {"by-hand"}),
+    ("late", LATE, {"n": 2}, {"by-hand"}),
+    ("soon", SOON, {"n": 2}, {"by-hand"}),
+]
+
+
+def all_is_there(pool: OldPool) -> None:
+    """Every run once, in the new pool, and nothing left to do."""
+    assert pool.runs_by_hand() == AS_ASKED
+    waiting = pool.waiting()
+    times = [run.expected_start_time for run in waiting if run.name not in BY_HAND]
+    assert len(times) == len(set(times)) and set(times) >= pool.of_schedule
+    assert pool.in_all() == len(waiting)
+    assert pool.client.read_flow_run(pool.running).state_type == StateType.RUNNING
+    assert pool.client.read_flow_run(pool.again).state_type == StateType.CANCELLED
+    assert unfinished(pool.name) is None
+
+
+def test_runs_by_hand_and_by_schedule_and_what_an_operator_set_are_in_the_new_pool(pool: OldPool) -> None:
+    old = pool.client.read_work_pool(pool.name)
+    new = pool.replaced()
+    assert (new.type, new.description, new.concurrency_limit) == (POOL_TYPE, "mine", 70)
+    assert new.id != old.id
+    assert new.base_job_template["variables"]["properties"]["env"]["default"] == {"TOWN": "Ulm"}
+    queues = {queue.name: queue for queue in pool.client.read_work_queues(work_pool_name=pool.name)}
+    assert {name: queue.priority for name, queue in queues.items()} == {GOVERNOR_QUEUE: 1, "default": 2, "mine": 3}
+    assert queues[GOVERNOR_QUEUE].concurrency_limit == 30
+    assert queues["mine"].is_paused
+    found = pool.client.read_deployment(pool.deployment)
+    assert (found.work_pool_name, found.work_queue_name) == (pool.name, GOVERNOR_QUEUE)
+    all_is_there(pool)
+    assert pool.replaced().id == new.id
+
+
+def die_everywhere(pool: OldPool, *, before: bool, reads: bool) -> int:
+    """To and fro between the two types, cut off at one more call each time; how often it was."""
+    for died, kind in enumerate(itertools.cycle((POOL_TYPE, PROCESS_TYPE))):
+        client = DyingClient(pool.client, died + 1, before=before, reads=reads)
+        with suppress(Killed):
+            pool.replaced(client, kind)
+        assert pool.replaced(kind=kind).type == kind
+        all_is_there(pool)
+        if client.left > 0:
+            return died
+    raise AssertionError
+
+
+def test_whatever_step_it_dies_after_the_next_bootstrap_ends_it_and_no_run_is_lost_or_made_twice(pool: OldPool) -> None:
+    assert die_everywhere(pool, before=False, reads=False) > 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("before", [True, False])
+def test_nor_at_any_call_whether_it_was_carried_out_or_not(pool: OldPool, before: bool) -> None:
+    assert die_everywhere(pool, before=before, reads=True) > 18
