@@ -140,6 +140,9 @@ def server_environment(where: Home, port: int) -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # Prefect lists every time zone for every schedule that it reads: 4.4 ms each from the system's folders, 0.8 ms
+        # from the tzdata package (measured, 3 s of a bootstrap). Both are the same database.
+        "PYTHONTZPATH": "",
         # Without it a client that lost its address would quietly start a server of its own.
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
     }

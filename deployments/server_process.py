@@ -1,13 +1,14 @@
 """The process of our own Prefect server: `python -m deployments.server_process server start ...`.
 
-It is Prefect's own command. Only where Python collects its garbage is decided here: in a thread of its own,
-never in the thread that answers. Nothing of Prefect is changed.
+It is Prefect's own command. Two things are decided here: Python collects its garbage in a thread of its own, never in
+the one that answers, and a transaction on SQLite that may write takes the write lock when it begins.
 """
 
 import gc
 import runpy
 import sys
 import threading
+from typing import Any
 
 # A used cursor of SQLite can be garbage in a cycle. Where the collector meets it, `sqlite3_reset` waits for
 # its connection's mutex, and the connection's thread keeps that while it waits for the write lock: up to
@@ -39,7 +40,26 @@ def collect_elsewhere() -> threading.Event:
     return stop
 
 
+def lock_at_the_beginning() -> None:
+    """Transactions of the server's on SQLite begin with BEGIN IMMEDIATE.
+
+    Prefect begins many that write with BEGIN DEFERRED: they read first, and where somebody else wrote in between SQLite
+    refuses their own write at once, whatever the busy timeout: "database is locked", a 503, which the client tries
+    again after 2, 4, 8 s (measured: 80 of them while 50 runs were made and run, and stalls of 2 s in a bootstrap).
+    A transaction that waits for its turn instead waits for milliseconds. PostgreSQL is not touched.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> Any:  # noqa: ARG001
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    lock_at_the_beginning()
     collect_elsewhere()
     sys.argv[0] = "prefect"
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
