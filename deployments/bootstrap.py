@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from typing import Any
 
 import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.flows import Flow
 
 from deployments.bootstrap_names import POOL
 from deployments.cadence import less_often
@@ -60,10 +62,31 @@ class Bootstrapped:
         yield from (change for change in self.changed if not change.endswith(CREATED))
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is in `prefect.yaml`, and its flows by entrypoint."""
+
+    entries: list[Entry]
+    flows: dict[str, Flow[..., Any]]
+
+
+def read_written(entries: list[Entry] | None = None) -> Written:
+    """The fleet and its flows, imported; needs no server.
+
+    Raises:
+        BadInput: `prefect.yaml`, a parameter in it or a flow file is wrong.
+    """
+    entries = read_fleet() if entries is None else entries
+    return Written(entries, load_flows(entries, checkout()))
+
+
 def bootstrap(
-    profile: Profile, entries: list[Entry] | None = None, *, say: Callable[[str], None] | None = None
+    profile: Profile, written: Written | list[Entry] | None = None, *, say: Callable[[str], None] | None = None
 ) -> Bootstrapped:
     """Do all of it through one client; the Prefect environment must be applied before the import.
+
+    Args:
+        written: None: what is in `prefect.yaml`; of entries alone the flows are imported.
 
     Raises:
         BadInput: `prefect.yaml`, a parameter in it or a flow file is wrong; nothing was sent then.
@@ -71,8 +94,8 @@ def bootstrap(
     """
     tell = say or (lambda _text: None)
     _read_zones_of_package()
-    entries = read_fleet() if entries is None else entries
-    flows, uses = load_flows(entries, checkout()), Uses(home())
+    written = written if isinstance(written, Written) else read_written(written)
+    entries, flows, uses = written.entries, written.flows, Uses(home())
     done = Bootstrapped()
     try:
         with get_client(sync_client=True) as client:

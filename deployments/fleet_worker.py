@@ -6,7 +6,6 @@ is how a run's process comes to be (`forking`), which runs start now (`governor.
 `prefect worker start --type hotdesk` finds it.
 """
 
-import socket
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -17,8 +16,10 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
+from anyio import to_thread
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.flows import load_flow_from_flow_run
 from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext, ProcessStarter
 from prefect.runner._process_manager import ProcessHandle
@@ -26,17 +27,18 @@ from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.workers.base import BaseWorker
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorkerResult
 
-from deployments.bootstrap_names import POOL_TYPE
-from deployments.deploying import SET_FOLDER
+from deployments.bootstrap_names import POOL_TYPE, SET_FOLDER
 from deployments.fleet import checkout
 from deployments.forking.deaths import Deaths, Proposer
 from deployments.forking.forks import Forks
 from deployments.forking.known import Known, read_once
 from deployments.forking.starter import ForkStarter
+from deployments.orphans import Orphans
 from deployments.queue_of_runs import QueueOfRuns
+from deployments.run_process import identity_of, is_elsewhere, is_gone, named
 from deployments.waking import Waking
 from governor.events import log_event
-from governor.profile import current_profile
+from governor.processes import end
 
 # Runs due between two polls (10 s, up to 13 with Prefect's jitter) are known before their time.
 PREFETCH_SECONDS = 20.0
@@ -58,10 +60,13 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
     def __init__(self, work_pool_name: str, *arguments: Any, limit: int | None = None, **named: Any) -> None:
         named["prefetch_seconds"] = named.get("prefetch_seconds") or PREFETCH_SECONDS
         super().__init__(work_pool_name, *arguments, **named)
+        from governor.profile import current_profile  # with it the state database, which `prefect` commands do not need
+
         self.places = limit or current_profile().worker_limit
         self.forks, self.deaths, self._known = Forks(checkout()), Deaths(), Known()
         self._executors = FlowRunExecutorContext()
         self._queue = QueueOfRuns(self, {"agents": self.places, "house": HOUSE_PLACES})
+        self.orphans = Orphans(self, self._queue)
         self.waking = Waking(self, self._queue)
 
     async def setup(self) -> None:
@@ -137,9 +142,38 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             async with anyio.create_task_group() as group:
                 handle = await group.start(execute)
                 self._queue.has_process(flow_run.id, handle)
-                status.started(process_name(handle.pid))
+                assert handle.pid is not None, "a handle is made of a process"
+                status.started(named(handle.pid))
         assert result is not None and result.status_code is not None, "the executor returns only once the process ended"
         return ProcessWorkerResult(status_code=result.status_code, identifier=str(handle.pid))
+
+    async def kill_infrastructure(
+        self, infrastructure_pid: str, configuration: ProcessJobConfiguration, grace_seconds: int = 30
+    ) -> None:
+        """End the very process that a run's record names, SIGTERM before SIGKILL; never a group, never a reused pid.
+
+        Raises:
+            InfrastructureNotAvailable: it is another host's, or its record does not say which process it is.
+            InfrastructureNotFound: it has ended.
+        """
+        if is_elsewhere(infrastructure_pid):
+            raise InfrastructureNotAvailable(f"{infrastructure_pid} is not a process of this host.")
+        if is_gone(infrastructure_pid):
+            raise InfrastructureNotFound(f"{infrastructure_pid} has ended.")
+        process = identity_of(infrastructure_pid)
+        if process is None:
+            raise InfrastructureNotAvailable(f"{infrastructure_pid} names no process that could be told from others.")
+        await to_thread.run_sync(lambda: end(process, grace_seconds=grace_seconds))
+
+    async def _cancel_run(self, flow_run_id: UUID) -> None:
+        """Prefect's worker sees to runs that did not start, its executor to those that did; orphans are ours."""
+        if not self.orphans.has(flow_run_id):
+            await super()._cancel_run(flow_run_id)
+            return
+        # The state first: nobody told the engine of the cancel, so it takes the signal for a crash, and comes too late.
+        run = await self.client.read_flow_run(flow_run_id)
+        await self._mark_flow_run_as_cancelled(run, state_updates={"message": "Flow run was cancelled."})
+        await self.orphans.end(flow_run_id)
 
     async def _starter(self, configuration: ProcessJobConfiguration, folder: Path) -> ProcessStarter:
         """A fork; a process of its own where a deployment has a command of its own, or the platform cannot fork."""
@@ -165,11 +199,6 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             stream_output=configuration.stream_output,
             control_channel=control,
         )
-
-
-def process_name(pid: int | None) -> str:
-    """What a run's record says of its process: host and pid."""
-    return f"{socket.gethostname()}:{pid}"
 
 
 def _place_of(deployment: Any) -> dict[str, str] | None:

@@ -1,17 +1,25 @@
-"""What must stand before anybody works: weights, profile, server, bootstrap; then the workers.
+"""What must stand before anybody works: weights, profile, server, bootstrap; then the worker.
 
-Each step says itself on the screen with the seconds since the start, also when it took none.
+Each step says itself on the screen with the seconds since the start, also when it took none. While the server starts,
+this process gets ready for what comes after it, on the other core.
 """
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from deployments.environment import apply_client_environment
 from deployments.screen import Screen
 from deployments.server import ServerFacts, ensure_server
 from governor.errors import BadInput
 from governor.policy.facts import Profile
-from governor.settings import Home, home
+from governor.profile import FORKING_PLATFORM, current_profile
+from governor.settings import Home
 from governor.state.sessions import remember
+
+if TYPE_CHECKING:
+    from deployments.bootstrap import Written
 
 PROFILE_KEY = "profile"
 
@@ -33,25 +41,39 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Gro
     show.say(f"state folder {where.root}")
     fetch(where, show)
     profile = find_profile(show)
-    server = ensure_server(where, port, say=show.say)
+    apply_client_environment(where, port)
+    with ThreadPoolExecutor(1) as beside:
+        # The server is what takes longest: 3 s, with its tables to make 9 s. What this does takes 1.5 s.
+        written = beside.submit(read_written, where)
+        server = ensure_server(where, port, say=show.say)
     whose = "ours" if server.ours else "not ours: it stays as it is"
     show.say(f"Prefect server {server.version} at {server.ui_url} ({whose})")
-    apply_client_environment(where, port)
-    set_up(profile, show)
+    set_up(profile, show, written.result())
     close_runs(show)
     return Ground(server, profile)
 
 
-def set_up(profile: Profile, show: Screen) -> list[BadInput]:
+def read_written(where: Home) -> "Written":
+    """All of a bootstrap that needs no server: samples made, `prefect.yaml` read, flows imported.
+
+    Raises:
+        BadInput: `prefect.yaml`, a parameter in it or a flow file is wrong.
+    """
+    from deployments.bootstrap import read_written as read  # imports Prefect, which reads the environment
+    from deployments.samples import prepare_samples
+
+    prepare_samples(where)
+    return read()
+
+
+def set_up(profile: Profile, show: Screen, written: "Written") -> list[BadInput]:
     """Bootstrap the server; what was created is counted, what had to be put right is named.
 
     Of the deployments that the server refuses, its reasons: they are said, and all else stands.
     """
-    from deployments.bootstrap import bootstrap  # imports Prefect, which reads the environment
-    from deployments.samples import prepare_samples
+    from deployments.bootstrap import bootstrap
 
-    prepare_samples(home())
-    done = bootstrap(profile, say=show.say)
+    done = bootstrap(profile, written, say=show.say)
     for change in done.changed:
         if "was created" not in change:
             show.say(change)
@@ -84,11 +106,13 @@ def fetch(where: Home, show: Screen) -> None:
 
 
 def start_workforce(where: Home, show: Screen, profile: Profile, *, port: int | None = None) -> frozenset[str]:
-    """Start the workers; returns the names of the services that must live for the fleet to work."""
+    """Start the worker; returns the names of the services that must live for the fleet to work."""
     from deployments.worker import start_workers
 
     rows = start_workers(where, profile, port)
     show.say("workers " + ", ".join(f"{row.name} (pid {row.pid})" for row in rows))
+    if sys.platform != FORKING_PLATFORM:
+        show.say("runs start as processes of their own here, because fork is unsafe")
     return frozenset(row.name for row in rows)
 
 
@@ -98,7 +122,6 @@ def find_profile(show: Screen) -> Profile:
     A model that Ollama has with other weights than it should have is not among them.
     """
     from deployments.model import distrust
-    from governor.profile import current_profile
 
     profile = current_profile()
     if wrong := distrust(profile):

@@ -4,8 +4,6 @@ A run that was cut off (Ctrl-C, kill, power) stays Pending or Running on the ser
 its deployment's only place, so that its agent never runs again. Only runs proven dead are closed.
 """
 
-import os
-import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +21,7 @@ from sqlalchemy import select
 
 from deployments.bootstrap_names import POOL
 from deployments.first_round import CAPPED_TAG
+from deployments.run_process import is_gone
 from governor.processes import Life, life
 from governor.state.models import AgentRun
 from governor.state.sessions import reading
@@ -57,22 +56,10 @@ def is_dead(run: FlowRun, submitted_before: datetime) -> bool:
         record = session.scalars(select(AgentRun).where(AgentRun.flow_run_id == str(run.id))).first()
     if record is not None and record.identity is not None:
         return life(record.identity) is Life.DEAD
-    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    if pid.isdecimal():
-        return host == socket.gethostname() and not _exists(int(pid))
+    if run.infrastructure_pid:
+        return is_gone(run.infrastructure_pid)
     changed = run.state.timestamp if run.state else submitted_before
     return changed <= submitted_before
-
-
-def _exists(pid: int) -> bool:
-    """Whether any process has this pid: then the run is left alone, even if it is another one."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _runs(client: SyncPrefectClient, types: Iterable[StateType]) -> list[FlowRun]:

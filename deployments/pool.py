@@ -1,10 +1,9 @@
-"""The work pool of the fleet and its queues: what type it has, and that it is there.
+"""The work pool of the fleet and its queues: that it is there, with our type.
 
-A pool of the other of our two types is replaced by `deployments.replacing`. What an operator set on the pool or a
-queue is never written over.
+A `process` pool of an earlier version is replaced by `deployments.replacing`. What an operator set on the pool or a
+queue is never written over. How runs start where a fork is unsafe is left to the worker.
 """
 
-import sys
 from datetime import datetime
 from typing import Any
 
@@ -19,53 +18,43 @@ from governor.errors import NotReady
 
 CREATED = "was created"
 QUEUES = (DEFAULT_QUEUE, GOVERNOR_QUEUE)
+# One answer of the server holds 200 runs at most, those of the first queue first: behind 200 late agents nobody would
+# hear of a `govern`. The server moves every queue back that has this place or a later one.
+FIRST = 1
 
 
-def pool_type(platform: str = sys.platform) -> str:
-    """`hotdesk`; `process` where fork is unsafe once threads or Objective-C ran (macOS) or missing (Windows)."""
-    return POOL_TYPE if platform == "linux" else PROCESS_TYPE
-
-
-def template_of(kind: str) -> dict[str, Any]:
-    """The base job template of a new pool of that type."""
-    if kind == POOL_TYPE:
-        from deployments.fleet_worker import FleetWorker
-
-        return FleetWorker.get_default_base_job_template()
-    from prefect.workers.process import ProcessWorker
-
-    return ProcessWorker.get_default_base_job_template()
-
-
-def right_pool(client: SyncPrefectClient, *, now: datetime, name: str = POOL, kind: str | None = None) -> list[str]:
-    """The pool is there with its type and its queues; what had to be done, one plain sentence each.
+def right_pool(client: SyncPrefectClient, *, now: datetime, name: str = POOL) -> list[str]:
+    """The pool is there with our type and its queues; what had to be done, one plain sentence each.
 
     Args:
         now: aware UTC.
-        kind: its type; None: the one for this machine.
 
     Raises:
         NotReady: the pool has a type of somebody else, or an old worker makes it again as soon as it is deleted.
     """
-    kind = kind or pool_type()
     found, said = _pool(client, name), []
-    if kind == PROCESS_TYPE and found is None:
-        said.append(f"work pool {name}: runs start as processes of their own here, because fork is unsafe")
     if found is not None and found.type not in (POOL_TYPE, PROCESS_TYPE):
-        raise _of_another(found, kind)
-    if found is not None and found.type != kind:
+        raise _of_another(found)
+    if found is not None and found.type == PROCESS_TYPE:
         keep_in_mind(client, found, now=now)
         client.delete_work_pool(name)
         found = None
     left = unfinished(name)
     if found is None:
-        template = template_of(kind)
+        template = _template()
         settings: dict[str, Any] = left.settings(template) if left else {"base_job_template": template}
-        _create(client, WorkPoolCreate(name=name, type=kind, **settings))
-        said.append(f"work pool {name} {CREATED}" if left is None else f"work pool {name} has the type {kind} now")
+        _create(client, WorkPoolCreate(name=name, type=POOL_TYPE, **settings))
+        said.append(f"work pool {name} {CREATED}" if left is None else f"work pool {name} has the type {POOL_TYPE} now")
     if left is not None:
         said += finish(client, name, left)
     return said + _queues(client, name)
+
+
+def _template() -> dict[str, Any]:
+    """The base job template of a new pool. Only then the worker is imported, for 0.3 s."""
+    from deployments.fleet_worker import FleetWorker
+
+    return FleetWorker.get_default_base_job_template()
 
 
 def _pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
@@ -87,16 +76,17 @@ def _create(client: SyncPrefectClient, wanted: WorkPoolCreate) -> None:
 
 
 def _queues(client: SyncPrefectClient, name: str) -> list[str]:
+    """Those that are missing; the governor's goes before all others."""
     there = {queue.name for queue in client.read_work_queues(work_pool_name=name)}
     missing = [queue for queue in QUEUES if queue not in there]
     for queue in missing:
-        client.create_work_queue(queue, work_pool_name=name)
+        client.create_work_queue(queue, work_pool_name=name, priority=FIRST if queue == GOVERNOR_QUEUE else None)
     return [f"work queue {queue} {CREATED}" for queue in missing]
 
 
-def _of_another(pool: WorkPool, kind: str) -> NotReady:
+def _of_another(pool: WorkPool) -> NotReady:
     return NotReady(
-        f"The work pool `{pool.name}` on this server has the type `{pool.type}`, not `{kind}`.",
+        f"The work pool `{pool.name}` on this server has the type `{pool.type}`, not `{POOL_TYPE}`.",
         means="No deployment was sent.",
         remedy="Rename or delete that pool in the Prefect UI, then run the command again.",
     )

@@ -6,6 +6,7 @@ A run that was cancelled or paused meanwhile is refused by the server when it is
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,13 +17,13 @@ from uuid import UUID
 import anyio
 from anyio import to_thread
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, FlowRun, StateType
+from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.runner._process_manager import ProcessHandle
 from prefect.states import Cancelled
 
-from deployments.admission import Admissions
-from deployments.bootstrap_names import GOVERNOR_QUEUE
+from deployments.bootstrap_names import BY_SCHEDULE_TAG, GOVERNOR_QUEUE
 from deployments.forking import suspending
 from governor.events import log_event
 from governor.policy.admitting import AGENTS, HOUSE, Waiting, Working, admit
@@ -51,13 +52,18 @@ class QueueOfRuns:
     held: str = ""
 
     def __post_init__(self) -> None:
+        # Every `prefect` command imports the worker's module, and the state database takes it a third of a second.
+        from deployments.admission import Admissions
+
         self._admissions = Admissions(self.places)
         self._turn = anyio.Lock()
+        self._crowds: set[UUID] = set()
 
     async def fill(self) -> None:
         """Ask the server what is due soon, and start what may."""
         found = await self.worker._get_scheduled_flow_runs()
         self.waiting = {entry.flow_run.id: entry for entry in found if entry.flow_run.id not in self.at_work}
+        await self._learn_who_is_alone()
         await self.admit()
         self.worker.waking.freed()  # the time of the next one may have changed
 
@@ -68,7 +74,7 @@ class QueueOfRuns:
             working = [one.working for one in self.at_work.values()]
             agents = sum(run.lane == AGENTS for run in working)
             room = self._admissions.room(now=now, working=agents)
-            decided = admit(map(_waiting, self.waiting.values()), working, room, now=now)
+            decided = admit(map(self._waiting, self.waiting.values()), working, room, now=now)
             if decided.held != self.held:
                 self.held = decided.held
                 log_event("runs_held", why=decided.held or "nobody waits")
@@ -80,13 +86,18 @@ class QueueOfRuns:
     def next_due_at(self) -> datetime | None:
         """When the next run that is known comes due; None when none is to come."""
         now = datetime.now(UTC)
-        return min((due for entry in self.waiting.values() if (due := _waiting(entry).due_at) > now), default=None)
+        return min((due for entry in self.waiting.values() if (due := _due_at(entry.flow_run)) > now), default=None)
 
     def has_process(self, run_id: UUID, handle: ProcessHandle) -> None:
         """A started run has its process."""
         if (one := self.at_work.get(run_id)) is not None:
             one.pid = handle.pid
             one.signal = getattr(handle.raw_process, "signal", None)  # a fork's; another process listens for itself
+
+    def adopt(self, run: FlowRun, pid: int, signal: Callable[[Signals], None]) -> None:
+        """A run that a worker before this one started."""
+        working = Working(run_id=run.id, deployment_id=run.deployment_id, lane=_lane(run))
+        self.at_work[run.id] = _AtWork(working, pid, signal)
 
     def submitted(self, run_id: UUID) -> None:
         """Prefect's submission is over; a run that has no process by then was refused."""
@@ -122,9 +133,35 @@ class QueueOfRuns:
         pids = [one.pid for one in self.at_work.values() if one.pid and one.working.lane == AGENTS]
         await to_thread.run_sync(self._admissions.measure, pids)
 
+    async def _learn_who_is_alone(self) -> None:
+        """Of deployments with several runs here: whether the server lets one through at a time. Others need no look."""
+        here = [entry.flow_run.deployment_id for entry in self.waiting.values()]
+        here += [one.working.deployment_id for one in self.at_work.values()]
+        several = {which for which, runs in Counter(here).items() if which is not None and runs > 1}
+        self._crowds = set()
+        for which in several:
+            try:
+                deployment = await self.worker.client.read_deployment(which)
+            except ObjectNotFound:
+                continue  # its runs are cancelled as they come to start
+            if not _lets_one_through(deployment):
+                self._crowds.add(which)
+
+    def _waiting(self, entry: WorkerFlowRunResponse) -> Waiting:
+        run = entry.flow_run
+        return Waiting(
+            run_id=run.id,
+            deployment_id=run.deployment_id,
+            lane=_lane(run),
+            due_at=_due_at(run),
+            # The tag stays where a run had to be made again for another pool.
+            by_schedule=run.auto_scheduled or BY_SCHEDULE_TAG in run.tags,
+            alone=run.deployment_id not in self._crowds,
+        )
+
     async def _start(self, entries: list[WorkerFlowRunResponse]) -> None:
         for entry in entries:
-            seen = _waiting(entry)
+            seen = self._waiting(entry)
             working = Working(run_id=seen.run_id, deployment_id=seen.deployment_id, lane=seen.lane)
             self.at_work[seen.run_id] = _AtWork(working)
         if entries:
@@ -138,12 +175,16 @@ class QueueOfRuns:
             log_event("run_not_dropped", level=logging.WARNING, run=str(run_id), error=str(error))
 
 
-def _waiting(entry: WorkerFlowRunResponse) -> Waiting:
-    run = entry.flow_run
-    return Waiting(
-        run_id=run.id,
-        deployment_id=run.deployment_id,
-        lane=HOUSE if run.work_queue_name == GOVERNOR_QUEUE else AGENTS,
-        due_at=run.next_scheduled_start_time or run.expected_start_time or run.created or datetime.now(UTC),
-        by_schedule=run.auto_scheduled,
-    )
+def _due_at(run: FlowRun) -> datetime:
+    return run.next_scheduled_start_time or run.expected_start_time or run.created or datetime.now(UTC)
+
+
+def _lets_one_through(deployment: DeploymentResponse) -> bool:
+    """Whether the server cancels a second run that comes to it while one works."""
+    limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
+    cancels = options is not None and options.collision_strategy is ConcurrencyLimitStrategy.CANCEL_NEW
+    return limit is not None and limit.active and limit.limit == 1 and cancels
+
+
+def _lane(run: FlowRun) -> str:
+    return HOUSE if run.work_queue_name == GOVERNOR_QUEUE else AGENTS

@@ -29,7 +29,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled
 from pydantic import BaseModel
 
-from deployments.bootstrap_names import DEFAULT_QUEUE
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE
 from governor.state.sessions import recall, remember
 
 # What one answer of the server holds at most.
@@ -64,24 +64,32 @@ class Replacing(BaseModel):
     is_paused: bool = False
     concurrency_limit: int | None = None
     template: dict[str, Any] = {}
+    storage: dict[str, Any] = {}
     queues: list[Queue] = []
     deployments: dict[UUID, str] = {}
     runs: dict[UUID, str] = {}
 
     def settings(self, template: dict[str, Any]) -> dict[str, Any]:
         """What a new pool is made with; `template` is that of its type."""
-        kept = {"description": self.description, "concurrency_limit": self.concurrency_limit}
-        return {"base_job_template": carried(self.template, template), "is_paused": self.is_paused, **kept}
+        return {
+            "base_job_template": carried(self.template, template),
+            "is_paused": self.is_paused,
+            "description": self.description,
+            "concurrency_limit": self.concurrency_limit,
+            "storage_configuration": self.storage,
+        }
 
 
 def carried(old: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
-    """A new template with the defaults that the old one has for variables that both know (env, working_dir)."""
-    made = deepcopy(template)
-    variables = made.get("variables", {}).get("properties", {})
-    for name, variable in old.get("variables", {}).get("properties", {}).items():
-        if name in variables and "default" in variable:
-            variables[name]["default"] = variable["default"]
-    return made
+    """The old base job template, and what only the new one knows.
+
+    Both types take the same job configuration, so an operator's own variables and what is made of them go on working.
+    """
+    made = {**template, **old}
+    for name in template.keys() & old.keys():
+        if isinstance(template[name], dict) and isinstance(old[name], dict):
+            made[name] = carried(old[name], template[name])
+    return deepcopy(made)
 
 
 def unfinished(name: str) -> Replacing | None:
@@ -106,6 +114,7 @@ def keep_in_mind(client: SyncPrefectClient, pool: WorkPool, *, now: datetime) ->
         is_paused=pool.is_paused,
         concurrency_limit=pool.concurrency_limit,
         template=pool.base_job_template,
+        storage=pool.storage_configuration.model_dump(mode="json", exclude_none=True),
         queues=[Queue.model_validate(queue, from_attributes=True) for queue in queues],
         deployments={one.id: one.work_queue_name or DEFAULT_QUEUE for one in _deployments_in(client, pool.name)},
         runs={run.id: run.work_queue_name or DEFAULT_QUEUE for run in _scheduled(client, pool.name)},
@@ -132,12 +141,24 @@ def finish(client: SyncPrefectClient, name: str, left: Replacing) -> list[str]:
 
 def _right_queues(client: SyncPrefectClient, name: str, queues: list[Queue]) -> None:
     there = {queue.name: queue for queue in client.read_work_queues(work_pool_name=name)}
-    for queue in sorted(queues, key=lambda one: one.priority or 0):
+    for queue in sorted(governor_first(queues), key=lambda one: one.priority or 0):
         found = there.get(queue.name)
         if found is None:
             client.create_work_queue(**queue.model_dump(exclude_none=True), work_pool_name=name)
         elif Queue.model_validate(found, from_attributes=True) != queue:
             client.update_work_queue(found.id, **queue.model_dump(exclude={"name"}))
+
+
+def governor_first(queues: list[Queue]) -> list[Queue]:
+    """The governor's queue before that of the agents, where nobody ever chose their order.
+
+    Versions before 0.7 made it after the agents' queue, which comes with the pool.
+    """
+    places = {queue.name: queue.priority for queue in queues}
+    if (places.get(DEFAULT_QUEUE), places.get(GOVERNOR_QUEUE)) != (1, 2):
+        return queues
+    turned = {DEFAULT_QUEUE: 2, GOVERNOR_QUEUE: 1}
+    return [queue.model_copy(update={"priority": turned.get(queue.name, queue.priority)}) for queue in queues]
 
 
 def _move_deployments(client: SyncPrefectClient, name: str, left: Replacing) -> Iterator[str]:

@@ -187,7 +187,8 @@ def run_bootstrap(port: int | None) -> None:
     where = prepare_home()
     show = screen()
     apply_client_environment(where, port)
-    from deployments.ground import find_profile, set_up
+    from deployments.ground import find_profile, read_written, set_up
 
-    if refused := set_up(find_profile(show), show):
+    profile = find_profile(show)
+    if refused := set_up(profile, show, read_written(where)):
         raise refused[0]

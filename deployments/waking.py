@@ -39,7 +39,8 @@ class Waking:
         """Begin, in the worker's group of tasks."""
         group = self._worker._runs_task_group
         assert group is not None, "the worker is set up"
-        for loop in (self._listen, self._poll_when_asked, self._admit_in_time, self._measure):
+        own = (self._listen, self._poll_when_asked, self._admit_in_time, self._measure)
+        for loop in (*own, self._worker.orphans.look):
             group.start_soon(self._until_stopped, loop)
 
     def freed(self) -> None:

@@ -7,11 +7,12 @@ from deployments.cadence import in_words
 from deployments.checks import Check, failed, passed, warned
 from deployments.versions import findings
 from governor.machine import look_around
-from governor.profile import current_profile
+from governor.policy.admitting import RUN_MIB
+from governor.profile import FORKING_PLATFORM, PROCESS_MIB, current_profile
 from governor.sensors import gpu, host
 
-# Measured: server with the fleet 243 MiB, a worker 90, a flow run 90, with litellm 190.
-SERVER_AND_WORKERS_MIB, FLOW_RUN_MIB = 420.0, 190.0
+# Measured (PSS): the server with the fleet 250 MiB, the worker 105, the process that it forks runs from 190.
+SERVER_AND_WORKER_MIB, FORK_SERVER_MIB = 355.0, 190.0
 
 
 def python() -> Check:
@@ -45,7 +46,7 @@ def memory() -> Check:
     profile = current_profile()
     models = sum(spec.expected_mib for spec in profile.tiers.values() if spec.gpu_layers == 0)
     models = min(models, profile.memory_budget_mib)  # what takes turns is not there together
-    needed = SERVER_AND_WORKERS_MIB + FLOW_RUN_MIB * profile.worker_limit + models
+    needed = SERVER_AND_WORKER_MIB + runs_mib(profile.worker_limit) + models
     reading = next((item for item in host.read() if item.name == "host_available_mib"), None)
     if reading is None or reading.value is None:
         return warned("host memory", "cannot be read", "Watch it by hand while `hotdesk up` runs.")
@@ -53,6 +54,13 @@ def memory() -> Check:
     if reading.value < needed:
         return warned("host memory", said, "Close something large, or set HOTDESK_PROFILE to a smaller profile.")
     return passed("host memory", said)
+
+
+def runs_mib(places: int, *, platform: str = sys.platform) -> float:
+    """What runs in all places take (MiB): forks share what was imported before, others import it each for itself."""
+    if platform == FORKING_PLATFORM:
+        return FORK_SERVER_MIB + RUN_MIB * places
+    return PROCESS_MIB * places
 
 
 def graphics() -> Check:

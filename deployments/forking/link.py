@@ -5,6 +5,8 @@ here, only how they end is not told any more. Which server forks is left to `for
 """
 
 import asyncio
+import errno
+import logging
 import os
 import signal
 import socket
@@ -17,11 +19,14 @@ from typing import Any
 
 from deployments.forking import wire
 from governor.errors import NotReady
+from governor.events import log_event
 
 # Importing everything takes 3 to 6 s on two cores (measured), ten times that where no bytecode is there yet.
 READY_SECONDS = 90.0
 # A fork takes 5 ms; a machine out of memory may take long to say no.
 FORK_SECONDS = 20.0
+# 13 requests of 10 KB are in the socket at most (measured); the server takes one out every 5 ms.
+FULL_SECONDS = 0.005
 # What is told of a child whose end nobody saw; Prefect takes it for a crash unless the run told its own end.
 UNSEEN = -signal.SIGKILL.value
 # Between the end of a child and word of it from its server.
@@ -105,21 +110,30 @@ class Link:
         """A child that runs the flow run `request["run"]`; what else is asked of it is read by `child`.
 
         Raises:
-            ForkServerGone: the server ended. NotReady: the kernel makes no more processes.
+            ForkServerGone: the server ended.
+            NotReady: the kernel makes no more processes, or what is asked is too long.
         """
-        if self.lost:
-            raise _gone()
         run = request["run"]
         asked = self.asked[run] = asyncio.get_running_loop().create_future()
         try:
-            wire.send(self.socket, request)
-            return await asyncio.wait_for(asked, FORK_SECONDS)
-        except (BrokenPipeError, ConnectionError) as error:
-            raise _gone() from error
-        except (TimeoutError, BlockingIOError) as error:
+            async with asyncio.timeout(FORK_SECONDS):
+                await self._send(request)
+                return await asked
+        except TimeoutError as error:
             raise _refused("the fork server does not answer") from error
+        except OSError as error:
+            raise (_too_long(error) if error.errno == errno.EMSGSIZE else _gone()) from error
         finally:
             self.asked.pop(run, None)
+
+    async def _send(self, request: dict[str, Any]) -> None:
+        """As soon as there is room for it."""
+        while not self.lost:
+            try:
+                return wire.send(self.socket, request)
+            except BlockingIOError:
+                await asyncio.sleep(FULL_SECONDS)
+        raise _gone()
 
     def retire(self) -> None:
         """Let it end after its last child; it forks no more."""
@@ -141,6 +155,8 @@ class Link:
 
     def _hear(self, message: dict[str, Any], descriptors: list[int]) -> None:
         if "ready" in message and not self.ready.done():
+            if offences := message["offences"]:
+                log_event("fork_server_unsafe", level=logging.WARNING, offences="; ".join(offences))
             self.ready.set_result(message)
         elif "pid" in message:
             self._add(message["run"], message["pid"], descriptors[0])
@@ -188,6 +204,14 @@ def _gone() -> ForkServerGone:
         "The fork server ended.",
         means="Runs that were begun go on; this one was not.",
         remedy="The worker starts another one and tries again; its log says why it ended.",
+    )
+
+
+def _too_long(error: OSError) -> NotReady:
+    return NotReady(
+        f"The run's environment is too long for the fork server: {error.strerror}.",
+        means="The run was not begun, and is reported as crashed.",
+        remedy="Set fewer or shorter variables in `env` of its deployment's job variables; a file takes long values.",
     )
 
 

@@ -93,6 +93,17 @@ def _mark(file: Path | str) -> bytes:
     return f"{file} {found.st_mtime_ns} {found.st_size}\n".encode()
 
 
-def offences() -> list[str]:
-    """What would not survive a fork: threads beside this one, sockets that are not the link."""
-    return [f"thread {thread.name}" for thread in threading.enumerate() if thread is not threading.main_thread()]
+def offences(link: int) -> list[str]:
+    """What would not survive a fork: threads beside this one, sockets that are not the link (a descriptor)."""
+    threads = [f"thread {thread.name}" for thread in threading.enumerate() if thread is not threading.main_thread()]
+    return threads + [f"descriptor {number}: {what}" for number, what in _sockets() if number not in (0, 1, 2, link)]
+
+
+def _sockets() -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            what = str(entry.readlink())
+        except OSError:  # the one that listed them
+            continue
+        if what.startswith(("socket:", "anon_inode:")):
+            yield int(entry.name), what

@@ -63,7 +63,12 @@ class ForkServer:
         pid = os.fork()
         if pid == 0:
             self._become_child(message)
-        pidfd = os.pidfd_open(pid)  # ours and not reaped: the number cannot be anybody else's
+        try:
+            pidfd = os.pidfd_open(pid)  # ours and not reaped: the number cannot be anybody else's
+        except OSError:  # no more descriptors: a run that nobody watches must not run
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         self.children[pidfd] = pid
         wire.send(self.link, {"run": message["run"], "pid": pid}, [pidfd])
         return pidfd
@@ -76,6 +81,8 @@ class ForkServer:
 
             self.link.detach()
             code = child.run({**message, "worker": self.worker, "server": self.pid}, self.flows)
+        except BaseException as error:  # before or after the flow: its folder is missing, say
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(code)
 
@@ -93,7 +100,7 @@ def main() -> None:
         signal.signal(sign, signal.SIG_IGN)
     link = socket.socket(fileno=int(sys.argv[1]))
     flows = preload(Path(sys.argv[2]))
-    wire.send(link, {"ready": os.getpid(), "offences": offences(), "flows": len(flows)})
+    wire.send(link, {"ready": os.getpid(), "offences": offences(link.fileno()), "flows": len(flows)})
     with contextlib.suppress(BrokenPipeError, ConnectionError):  # the worker is gone
         ForkServer(link, flows).serve()
 

@@ -4,13 +4,15 @@ Both ends are on one machine and start together, so there is no version to agree
 at all (SOCK_SEQPACKET).
 """
 
+import errno
 import json
 import os
 import socket
 from collections.abc import Sequence
 from typing import Any
 
-# An environment with a run's settings is 5 to 15 KB; the kernel takes 208 KiB a packet.
+# An environment with a run's settings is 5 to 15 KB; the kernel takes 208 KiB a packet. What is longer would come cut
+# off, and a reader that cannot read its packets takes the other end for gone.
 MOST_BYTES = 200 * 1024
 MOST_DESCRIPTORS = 4
 
@@ -24,9 +26,13 @@ def send(link: socket.socket, message: dict[str, Any], descriptors: Sequence[int
     """One packet.
 
     Raises:
-        OSError: the other end is gone, or the packet is larger than the kernel takes.
+        BlockingIOError: there is no room for it yet, and the link does not block.
+        OSError: EMSGSIZE, it is longer than MOST_BYTES; else the other end is gone.
     """
-    socket.send_fds(link, [json.dumps(message).encode()], list(descriptors))
+    packet = json.dumps(message).encode()
+    if len(packet) > MOST_BYTES:
+        raise OSError(errno.EMSGSIZE, f"{len(packet) // 1024} KiB in one packet, where {MOST_BYTES // 1024} go through")
+    socket.send_fds(link, [packet], list(descriptors))
 
 
 def receive(link: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

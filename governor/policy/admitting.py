@@ -6,9 +6,10 @@ bounds it is memory, and the places that the profile gives. Who asks the server,
 - **Twins** are late runs of one agent that came by schedule. The work is done once, for the latest time; the others
   are dropped. The oldest is kept until the latest starts: it is the agent's place in the order. Without it an agent of
   every ten minutes would go to the end again at each of its times, and a busy machine would never get to it.
-- **One run of an agent at a time.** The server cancels a second one that comes to it while the first works. So a
-  second one waits here, whoever asked for it, and runs when the first has ended: what somebody asked for by hand is
-  done, and what came by schedule is done for the latest of its times.
+- **One run of an agent at a time**, where its deployment lets one through (`concurrency_limit` 1, CANCEL_NEW). The
+  server cancels a second one that comes to it while the first works. So a second one waits here, whoever asked for it,
+  and runs when the first has ended: what somebody asked for by hand is done, and what came by schedule is done for the
+  latest of its times.
 - **Lanes** have places of their own: agents never keep the house out. Memory bounds agents only: the house is what
   gives memory back. One agent runs whatever memory says, or a small machine would never do anything.
 """
@@ -33,13 +34,19 @@ LEAST_WEIGHT, MOST_WEIGHT = 5, 20
 
 
 class Waiting(Fact):
-    """A run that the server has scheduled. `due_at` is the time of its state, `deployment_id` None for none."""
+    """A run that the server has scheduled.
+
+    Attributes:
+        due_at: the time of its state. deployment_id: None for none.
+        alone: the server lets one run of its deployment through at a time, and cancels others that come to it.
+    """
 
     run_id: UUID
     deployment_id: UUID | None
     lane: str
     due_at: datetime
     by_schedule: bool
+    alone: bool = True
 
 
 class Working(Fact):
@@ -110,7 +117,7 @@ def admit(waiting: Iterable[Waiting], working: Iterable[Working], room: Room, *,
     turns = sorted(_turns(due.values()), key=lambda turn: (turn.since, turn.run.run_id))
     for turn in turns:
         lane, deployment = turn.run.lane, turn.run.deployment_id
-        if deployment in busy:
+        if turn.run.alone and deployment in busy:
             behind_own[lane] += 1
         elif not openings[lane]:
             no_room[lane] += 1
@@ -118,7 +125,8 @@ def admit(waiting: Iterable[Waiting], working: Iterable[Working], room: Room, *,
             openings[lane] -= 1
             at_work[lane] += 1
             started.append(turn)
-            busy |= {deployment} - {None}
+            if turn.run.alone:
+                busy |= {deployment} - {None}
     said = (
         _held(lane, (no_room[lane], behind_own[lane]), at_work[lane], room=room)
         for lane in sorted({*no_room, *behind_own})
@@ -145,7 +153,7 @@ def _turns(due: Iterable[Waiting]) -> Iterable[_Turn]:
     """Each run that somebody asked for, and of each agent the latest that came by schedule."""
     twins: dict[UUID, list[Waiting]] = {}
     for run in due:
-        if run.by_schedule and run.deployment_id:
+        if run.alone and run.by_schedule and run.deployment_id:
             twins.setdefault(run.deployment_id, []).append(run)
         else:
             yield _Turn(run=run, since=run.due_at)

@@ -17,17 +17,19 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool, WorkPoolStorageConfiguration
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import AwaitingRetry, Running, Scheduled
 from prefect.workers.process import ProcessWorker
 
-from deployments.bootstrap_names import GOVERNOR_QUEUE, POOL_TYPE, PROCESS_TYPE
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL_TYPE, PROCESS_TYPE
 from deployments.pool import right_pool
 from deployments.replacing import unfinished
 from governor.settings import Home
 
 NOW = datetime.now(UTC)
+# The server's own bound.
+MOST_IN_AN_ANSWER = 200
 LATE, SOON = NOW - timedelta(minutes=10), NOW + timedelta(hours=1)
 
 
@@ -75,9 +77,15 @@ class OldPool:
     def __init__(self, client: SyncPrefectClient) -> None:
         self.client, self.name = client, f"pool-{uuid4().hex[:8]}"
         template = ProcessWorker.get_default_base_job_template()
-        template["variables"]["properties"]["env"]["default"] = {"TOWN": "Ulm"}
+        template["variables"]["properties"]["town"] = {"type": "string", "default": "Ulm"}
+        template["job_configuration"]["env"] = {"TOWN": "{{ town }}"}
         pool = WorkPoolCreate(
-            name=self.name, type=PROCESS_TYPE, base_job_template=template, description="mine", concurrency_limit=70
+            name=self.name,
+            type=PROCESS_TYPE,
+            base_job_template=template,
+            description="mine",
+            concurrency_limit=70,
+            storage_configuration=WorkPoolStorageConfiguration(bundle_upload_step={"step": {"bucket": "mine"}}),
         )
         client.create_work_pool(pool)
         client.create_work_queue(GOVERNOR_QUEUE, work_pool_name=self.name, concurrency_limit=30, priority=1)
@@ -107,9 +115,12 @@ class OldPool:
         """What a worker of the pool is told to run, now and later."""
         return [found.flow_run for found in self.client.get_scheduled_flow_runs_for_work_pool(self.name)]
 
-    def replaced(self, client: Any = None, kind: str = POOL_TYPE) -> WorkPool:
-        right_pool(client or self.client, now=datetime.now(UTC), name=self.name, kind=kind)
+    def replaced(self, client: Any = None) -> WorkPool:
+        right_pool(client or self.client, now=datetime.now(UTC), name=self.name)
         return self.client.read_work_pool(self.name)
+
+    def priorities(self) -> dict[str, int | None]:
+        return {queue.name: queue.priority for queue in self.client.read_work_queues(work_pool_name=self.name)}
 
     def runs_by_hand(self) -> list[tuple[str, datetime | None, dict[str, Any], set[str]]]:
         by_hand = [run for run in self.waiting() if run.name in BY_HAND]
@@ -165,9 +176,11 @@ def test_runs_by_hand_and_by_schedule_and_what_an_operator_set_are_in_the_new_po
     new = pool.replaced()
     assert (new.type, new.description, new.concurrency_limit) == (POOL_TYPE, "mine", 70)
     assert new.id != old.id
-    assert new.base_job_template["variables"]["properties"]["env"]["default"] == {"TOWN": "Ulm"}
+    assert new.base_job_template["variables"]["properties"]["town"] == {"type": "string", "default": "Ulm"}
+    assert new.base_job_template["job_configuration"]["env"] == {"TOWN": "{{ town }}"}
+    assert new.storage_configuration.bundle_upload_step == {"step": {"bucket": "mine"}}
+    assert pool.priorities() == {GOVERNOR_QUEUE: 1, DEFAULT_QUEUE: 2, "mine": 3}
     queues = {queue.name: queue for queue in pool.client.read_work_queues(work_pool_name=pool.name)}
-    assert {name: queue.priority for name, queue in queues.items()} == {GOVERNOR_QUEUE: 1, "default": 2, "mine": 3}
     assert queues[GOVERNOR_QUEUE].concurrency_limit == 30
     assert queues["mine"].is_paused
     found = pool.client.read_deployment(pool.deployment)
@@ -176,24 +189,57 @@ def test_runs_by_hand_and_by_schedule_and_what_an_operator_set_are_in_the_new_po
     assert pool.replaced().id == new.id
 
 
-def die_everywhere(pool: OldPool, *, before: bool, reads: bool) -> int:
-    """To and fro between the two types, cut off at one more call each time; how often it was."""
-    for died, kind in enumerate(itertools.cycle((POOL_TYPE, PROCESS_TYPE))):
-        client = DyingClient(pool.client, died + 1, before=before, reads=reads)
-        with suppress(Killed):
-            pool.replaced(client, kind)
-        assert pool.replaced(kind=kind).type == kind
-        all_is_there(pool)
-        if client.left > 0:
+def die_everywhere(client: SyncPrefectClient, *, before: bool, reads: bool, every: int = 1) -> int:
+    """One pool after the other, each cut off `every` calls later than the one before; after how many the last was."""
+    for died in itertools.count(step=every):
+        pool, dying = OldPool(client), DyingClient(client, died + 1, before=before, reads=reads)
+        try:
+            with suppress(Killed):
+                pool.replaced(dying)
+            assert pool.replaced().type == POOL_TYPE
+            all_is_there(pool)
+        finally:
+            pool.drop()
+        if dying.left > 0:
             return died
     raise AssertionError
 
 
-def test_whatever_step_it_dies_after_the_next_bootstrap_ends_it_and_no_run_is_lost_or_made_twice(pool: OldPool) -> None:
-    assert die_everywhere(pool, before=False, reads=False) > 8
+def test_whatever_step_it_dies_after_the_next_bootstrap_ends_it_and_no_run_is_lost_or_made_twice(
+    client: SyncPrefectClient,
+) -> None:
+    assert die_everywhere(client, before=False, reads=False, every=2) > 8
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("before", [True, False])
-def test_nor_at_any_call_whether_it_was_carried_out_or_not(pool: OldPool, before: bool) -> None:
-    assert die_everywhere(pool, before=before, reads=True) > 18
+def test_nor_at_any_call_whether_it_was_carried_out_or_not(client: SyncPrefectClient, before: bool) -> None:
+    assert die_everywhere(client, before=before, reads=True) > 18
+
+
+def test_an_order_of_queues_that_nobody_chose_becomes_ours(pool: OldPool) -> None:
+    for place, queue in enumerate((DEFAULT_QUEUE, GOVERNOR_QUEUE), start=1):
+        pool.client.update_work_queue(pool.client.read_work_queue_by_name(queue, pool.name).id, priority=place)
+    assert pool.priorities() == {DEFAULT_QUEUE: 1, GOVERNOR_QUEUE: 2, "mine": 3}
+    pool.replaced()
+    assert pool.priorities() == {GOVERNOR_QUEUE: 1, DEFAULT_QUEUE: 2, "mine": 3}
+
+
+def test_behind_more_late_agents_than_one_answer_holds_the_house_is_still_heard_of(client: SyncPrefectClient) -> None:
+    name = f"pool-{uuid4().hex[:8]}"
+    right_pool(client, now=NOW, name=name)
+    flow = client.create_flow_from_name(f"flow-{name}")
+    agent, house = (
+        client.create_deployment(flow, queue, work_pool_name=name, work_queue_name=queue)
+        for queue in (DEFAULT_QUEUE, GOVERNOR_QUEUE)
+    )
+    try:
+        for _ in range(MOST_IN_AN_ANSWER + 10):
+            client.create_flow_run_from_deployment(agent, state=Scheduled(scheduled_time=LATE))
+        govern = client.create_flow_run_from_deployment(house, state=Scheduled(scheduled_time=NOW)).id
+        found = client.get_scheduled_flow_runs_for_work_pool(name, [DEFAULT_QUEUE, GOVERNOR_QUEUE], SOON)
+        assert len(found) == MOST_IN_AN_ANSWER
+        assert govern in {entry.flow_run.id for entry in found}
+    finally:
+        client.delete_flow(flow)
+        client.delete_work_pool(name)

@@ -36,11 +36,13 @@ def client(hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch) -> FakeClient:
     return client
 
 
-def test_all_others_are_sent_and_it_is_said_at_the_end(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_others_are_sent_and_it_is_said_at_the_end(
+    client: FakeClient, hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = io.StringIO()
     show = Screen(Console(file=said, width=1000))
     profile: Any = SimpleNamespace(slots={}, cadence=1, name="x")
-    [refused] = ground.set_up(profile, show)
+    [refused] = ground.set_up(profile, show, ground.read_written(hotdesk_home))
     assert list(client.kept) == [OTHER]
     assert refused.happened in said.getvalue().splitlines()[-1]
 

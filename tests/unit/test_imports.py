@@ -29,6 +29,7 @@ PURE = {
     "zoneinfo",
     "itertools",
     "array",
+    "uuid",
     "zlib",
 }
 # One edge each: everybody else would pay for the import at every start.

@@ -108,7 +108,7 @@ def test_what_wheels_carry_is_found_under_the_name_under_which_it_is_fetched():
         ("profiles", '{model: "qwen2.5:8b"', '{model: "qwen2.5:7b"', "no model 'qwen2.5:8b'. Did you mean qwen2.5:7b"),
         ("profiles", "- {model: all-minilm", '- {model: "llama3.2:3b"', "all-minilm is not for this tier"),
         ("profiles", "all-minilm, context_tokens: 513", "all-minilm, context_tokens: 512", "a context of 512 at most"),
-        ("profiles", "worker_limit: 0", "worker_limit: 8", "worker_limit: Input should be greater than"),
+        ("profiles", "worker_limit: 0", "worker_limit: 24", "worker_limit: Input should be greater than"),
         ("profiles", "  model: x\n", "  model: smollm2-135m\n", "embedded: there is no model 'x'"),
         ("profiles", "- just\n- a list\n#", None, "it is no mapping"),
         ("profiles", "profiles: {", None, "while parsing"),

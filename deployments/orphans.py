@@ -1,0 +1,128 @@
+"""Runs whose worker died: those that go on are watched again, those that died are told, none stays open for good.
+
+A child outlives a worker that was killed (`forking.alone`). The next worker finds it by its record on the server: it
+counts for the places, can be cancelled, and when it ends without a word it is a crash. It is looked for at the start
+and every minute, so that a run that was cut off between two steps of its start is found too.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import anyio
+from anyio import to_thread
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import AwaitingRetry
+
+from deployments.queue_of_runs import QueueOfRuns
+from deployments.run_process import identity_of, is_gone
+from governor.events import log_event
+from governor.processes import Identity, Life, end, life
+
+if TYPE_CHECKING:
+    from deployments.fleet_worker import FleetWorker
+
+LOOK_EVERY_SECONDS = 60.0
+# A worker names a run's process within a second of its state; twenty times that on a machine that hardly moves.
+NAMED_WITHIN = timedelta(seconds=60)
+GRACE_SECONDS = 30.0
+GONE = "hotdesk: the process of this run and the worker that watched it are gone; it runs again at its next time"
+UNSEEN = (
+    "hotdesk: the process of this run ended without a word after its worker had died; it runs again at its next time"
+)
+NEVER_BEGUN = "hotdesk: its worker died before the run began; it is begun again"
+
+
+class Orphans:
+    """What the worker that died left behind, for the worker that came after it. Bound to its event loop."""
+
+    def __init__(self, worker: "FleetWorker", queue: QueueOfRuns) -> None:
+        self._worker, self._queue = worker, queue
+        self._adopted: dict[UUID, Identity] = {}
+
+    async def look(self) -> None:
+        """See to every run of the pool that is open and not this worker's."""
+        for run in await self._open():
+            if run.id not in self._queue.at_work:
+                await self._see_to(run)
+        await anyio.sleep(LOOK_EVERY_SECONDS)
+
+    def has(self, run: UUID) -> bool:
+        """Whether this run was found, and its process still runs."""
+        return run in self._adopted
+
+    async def end(self, run: UUID) -> None:
+        """End its process, and only that."""
+        if (process := self._adopted.get(run)) is not None:
+            await to_thread.run_sync(lambda: end(process, grace_seconds=GRACE_SECONDS))
+
+    async def _open(self) -> Sequence[FlowRun]:
+        from governor.stuck import UNDER_WAY  # with it the state database, which `prefect` commands do not need
+
+        wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNDER_WAY))))
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._worker.work_pool.name]))
+        return await self._worker.client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
+
+    async def _see_to(self, run: FlowRun) -> None:
+        name = run.infrastructure_pid or ""
+        if not name:
+            await self._begin_again(run)
+        elif is_gone(name):
+            log_event("orphan_gone", run=str(run.id), process=name)
+            await self._worker._propose_crashed_state(run, GONE)
+        elif (process := identity_of(name)) is not None:
+            self._adopt(run, process)
+
+    async def _begin_again(self, run: FlowRun) -> None:
+        """A run whose worker died between Prefect's Pending and the fork did nothing yet: it is lost to nobody."""
+        state = run.state
+        if state is None or state.type != StateType.PENDING or datetime.now(UTC) - state.timestamp < NAMED_WITHIN:
+            return
+        log_event("orphan_begun_again", run=str(run.id))
+        again = AwaitingRetry(scheduled_time=datetime.now(UTC), message=NEVER_BEGUN)
+        await self._worker.client.set_flow_run_state(run.id, again, force=True)
+
+    def _adopt(self, run: FlowRun, process: Identity) -> None:
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return  # it ended just now: the next look sees what that means
+        if life(process) is not Life.ALIVE:
+            os.close(pidfd)
+            return
+        log_event("orphan_adopted", run=str(run.id), pid=process.pid)
+        self._adopted[run.id] = process
+        self._queue.adopt(run, process.pid, lambda sign: signal.pidfd_send_signal(pidfd, sign))
+        if self._worker._cancelling_observer is not None:
+            self._worker._cancelling_observer.add_in_flight_flow_run_id(run.id)
+        assert self._worker._runs_task_group is not None
+        self._worker._runs_task_group.start_soon(self._watch, run, pidfd)
+
+    async def _watch(self, run: FlowRun, pidfd: int) -> None:
+        """Until its process ends; a stop of this worker leaves it alone again."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(pidfd, over.set)
+        try:
+            with anyio.CancelScope() as scope:
+                self._worker._scheduled_task_scopes.add(scope)
+                await over.wait()
+                self._adopted.pop(run.id, None)  # a cancel that comes now comes too late
+                # Refused where the run told its own end: nothing leads from an end to Crashed.
+                await self._worker._propose_crashed_state(run, UNSEEN)
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            self._queue.ended(run.id)
+            if self._worker._cancelling_observer is not None:
+                self._worker._cancelling_observer.remove_in_flight_flow_run_id(run.id)
