@@ -81,12 +81,18 @@ def read_written(entries: list[Entry] | None = None) -> Written:
 
 
 def bootstrap(
-    profile: Profile, written: Written | list[Entry] | None = None, *, say: Callable[[str], None] | None = None
+    profile: Profile,
+    written: Written | list[Entry] | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+    then: Callable[[], object] | None = None,
 ) -> Bootstrapped:
     """Do all of it through one client; the Prefect environment must be applied before the import.
 
     Args:
         written: None: what is in `prefect.yaml`; of entries alone the flows are imported.
+        then: called once, as soon as a worker may start: what it needs is there, and no run can be of a deployment
+            that is out of date.
 
     Raises:
         BadInput: `prefect.yaml`, a parameter in it or a flow file is wrong; nothing was sent then.
@@ -103,6 +109,9 @@ def bootstrap(
             done.changed += right_limits(client, profile.slots)
             _pool(client, done)
             _blocks(client, done)
+            is_empty = not client.read_deployments(limit=1)
+            if then and is_empty:
+                then()
             tell(f"deploying {len(entries)} flows")
             if said := less_often(entries, profile):
                 tell(said)
@@ -114,6 +123,8 @@ def bootstrap(
                 done.changed += [f"{deployed.name} {said}" for said in deployed.said]
             now = datetime.now(UTC)
             done.changed += reconcile(client, profile.slots, leases=served_leases(client), pool=POOL, now=now)
+            if then and not is_empty:
+                then()
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise NotReady(
             f"The Prefect server did not carry out the bootstrap: {type(error).__name__}: {error}.",

@@ -5,6 +5,8 @@ POOL = "hotdesk"
 POOL_TYPE = "hotdesk"
 # Of versions before 0.7.
 PROCESS_TYPE = "process"
+# The service that runs agents and house.
+WORKER = "worker"
 DEFAULT_QUEUE = "default"
 # A queue of its own: fifty waiting agents must never keep the governor out.
 GOVERNOR_QUEUE = "governor"
@@ -12,3 +14,5 @@ GOVERNOR_QUEUE = "governor"
 BY_SCHEDULE_TAG = "auto-scheduled"
 # The step that the bootstrap, like `prefect deploy`, records for flows of a folder of this machine.
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
+# Where the worker writes why runs that are due wait there, for `hotdesk status`.
+HELD_KEY = "runs_held"

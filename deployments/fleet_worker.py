@@ -6,6 +6,7 @@ is how a run's process comes to be (`forking`), which runs start now (`governor.
 `prefect worker start --type hotdesk` finds it.
 """
 
+import logging
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -37,7 +38,7 @@ from deployments.orphans import Orphans
 from deployments.queue_of_runs import QueueOfRuns
 from deployments.run_process import identity_of, is_elsewhere, is_gone, named
 from deployments.waking import Waking
-from governor.events import log_event
+from governor.events import log_event, logger
 from governor.processes import end
 
 # Runs due between two polls (10 s, up to 13 with Prefect's jitter) are known before their time.
@@ -71,6 +72,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
 
     async def setup(self) -> None:
         """Prepare to run: what outlives the runs is entered before the group that they run in."""
+        logger.setLevel(logging.INFO)  # or the worker's log would not say why runs wait: Prefect's own level is WARNING
         self._executors = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
         self._executors._state_proposer = Proposer(client=self._executors.client, deaths=self.deaths)
         await super().setup()
@@ -92,6 +94,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
         """Prefect's poll: what it brings is kept, and what may start now starts."""
         if self._has_successfully_synced:
             await self._queue.fill()
+        self._last_polled_time = datetime.now(UTC)  # for the health check of `prefect worker start`
         return []
 
     async def submit_now(self, runs: list[WorkerFlowRunResponse]) -> None:

@@ -5,6 +5,7 @@ this process gets ready for what comes after it, on the other core.
 """
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,14 +27,18 @@ PROFILE_KEY = "profile"
 
 @dataclass(frozen=True)
 class Ground:
-    """A server that is set up, and the profile it was set up for."""
+    """A server that is set up, and the profile it was set up for.
+
+    `services`: the names of those that must live for the fleet to work.
+    """
 
     server: ServerFacts
     profile: Profile
+    services: frozenset[str] = frozenset()
 
 
-def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Ground:
-    """Fetch, detect, start, set up; each only where it is missing.
+def prepare_ground(where: Home, show: Screen, *, port: int | None = None, with_worker: bool = False) -> Ground:
+    """Fetch, detect, start, set up; each only where it is missing. With the worker, as soon as it has what it needs.
 
     Raises:
         NotReady, BadInput: from the step that could not be done.
@@ -48,9 +53,15 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None) -> Gro
         server = ensure_server(where, port, say=show.say)
     whose = "ours" if server.ours else "not ours: it stays as it is"
     show.say(f"Prefect server {server.version} at {server.ui_url} ({whose})")
-    set_up(profile, show, written.result())
-    close_runs(show)
-    return Ground(server, profile)
+    started: set[str] = set()
+
+    def work() -> None:
+        close_runs(show)  # before a worker could start one of them again
+        if with_worker:
+            started.update(start_workforce(where, show, profile, port=port))
+
+    set_up(profile, show, written.result(), then=work)
+    return Ground(server, profile, frozenset(started))
 
 
 def read_written(where: Home) -> "Written":
@@ -66,14 +77,17 @@ def read_written(where: Home) -> "Written":
     return read()
 
 
-def set_up(profile: Profile, show: Screen, written: "Written") -> list[BadInput]:
+def set_up(
+    profile: Profile, show: Screen, written: "Written", *, then: Callable[[], object] | None = None
+) -> list[BadInput]:
     """Bootstrap the server; what was created is counted, what had to be put right is named.
 
-    Of the deployments that the server refuses, its reasons: they are said, and all else stands.
+    `then` is called as soon as a worker may start. Of the deployments that the server refuses, its reasons: they are
+    said, and all else stands.
     """
     from deployments.bootstrap import bootstrap
 
-    done = bootstrap(profile, written, say=show.say)
+    done = bootstrap(profile, written, say=show.say, then=then)
     for change in done.changed:
         if "was created" not in change:
             show.say(change)

@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runner._process_manager import ProcessHandle
 from prefect.states import Cancelled
 
-from deployments.bootstrap_names import BY_SCHEDULE_TAG, GOVERNOR_QUEUE
+from deployments.bootstrap_names import BY_SCHEDULE_TAG, GOVERNOR_QUEUE, HELD_KEY
 from deployments.forking import suspending
 from governor.events import log_event
 from governor.policy.admitting import AGENTS, HOUSE, Waiting, Working, admit
@@ -58,6 +58,7 @@ class QueueOfRuns:
         self._admissions = Admissions(self.places)
         self._turn = anyio.Lock()
         self._crowds: set[UUID] = set()
+        self._told_held: str | None = None
 
     async def fill(self) -> None:
         """Ask the server what is due soon, and start what may."""
@@ -129,7 +130,10 @@ class QueueOfRuns:
             self.tell(run.id)
 
     async def measure(self) -> None:
-        """Look at what the agents' processes take."""
+        """Look at what the agents' processes take, and write down why others wait where that changed."""
+        if self.held != self._told_held:
+            self._told_held = self.held
+            await to_thread.run_sync(_tell_held, self.held)
         pids = [one.pid for one in self.at_work.values() if one.pid and one.working.lane == AGENTS]
         await to_thread.run_sync(self._admissions.measure, pids)
 
@@ -188,3 +192,9 @@ def _lets_one_through(deployment: DeploymentResponse) -> bool:
 
 def _lane(run: FlowRun) -> str:
     return HOUSE if run.work_queue_name == GOVERNOR_QUEUE else AGENTS
+
+
+def _tell_held(held: str) -> None:
+    from governor.state.sessions import remember
+
+    remember(HELD_KEY, held)

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from deployments.bootstrap_names import HELD_KEY, WORKER
 from governor.pause_rows import in_force
 from governor.policy.facts import Rung
 from governor.policy.pausing import Pause
@@ -97,7 +98,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at one moment. `down` names what should run and does not, with the remedy; `pauses` are in force."""
+    """Everything at one moment. `down` names what should run and does not, with the remedy; `pauses` are in force.
+
+    `held`: why runs that are due are not begun, '' when none waits for that.
+    """
 
     at: datetime
     home: str
@@ -111,6 +115,7 @@ class Snapshot:
     latest: tuple[Result, ...] = ()
     down: tuple[str, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    held: str = ""
 
 
 def day_start(now: datetime) -> datetime:
@@ -144,6 +149,7 @@ def snapshot(*, now: datetime, since: datetime | None = None) -> Snapshot:
             latest=latest,
             down=_down(services),
             pauses=tuple(in_force(session, now)),
+            held=_setting(session, HELD_KEY) if any(s.alive and s.name == WORKER for s in services) else "",
         )
 
 

@@ -76,14 +76,15 @@ def check_only(only: tuple[str, ...]) -> None:
 
 
 def _run(plan: Plan, where: Home, show: Screen) -> int:
-    from deployments.ground import prepare_ground, start_workforce
+    from deployments.ground import prepare_ground
 
-    ground = prepare_ground(where, show, port=plan.port)
-    names = start_workforce(where, show, ground.profile, port=plan.port)
+    ground = prepare_ground(where, show, port=plan.port, with_worker=True)
     from deployments.guarding import guarding
 
     with guarding(where):
-        return _work(plan, where, show, names, f"UI: {ground.server.ui_url}   outputs: {where.out}   Ctrl-C stops")
+        return _work(
+            plan, where, show, ground.services, f"UI: {ground.server.ui_url}   outputs: {where.out}   Ctrl-C stops"
+        )
 
 
 def _work(plan: Plan, where: Home, show: Screen, names: frozenset[str], footer: str) -> int:

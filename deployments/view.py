@@ -30,7 +30,7 @@ def render(look: Snapshot, *, title: str = "hotdesk", footer: str = "") -> Rende
     ]
     head = Text.assemble((title, "bold"), f"  {_headline(look)}")
     notes = [Text(note, style="bold red") for note in look.down]
-    notes += [_one_line(pause) for pause in _pauses(look)]
+    notes += [_one_line(note) for note in (*_pauses(look), *_held(look))]
     end = [Text(footer, style="dim")] if footer else []
     return Group(head, *notes, *parts, *end)
 
@@ -44,6 +44,11 @@ def _headline(look: Snapshot) -> str:
 def _pauses(look: Snapshot) -> list[str]:
     """Each pause in one line, with who ends it."""
     return [f"{in_words(pause, look.at)}; `hotdesk resume` ends that" for pause in look.pauses]
+
+
+def _held(look: Snapshot) -> list[str]:
+    """Runs that are due and not begun: what they wait for."""
+    return [f"not begun yet: {look.held}"] if look.held else []
 
 
 def _one_line(text: str) -> Text:
@@ -159,7 +164,7 @@ def _event(result: Result) -> str:
 def sentences(look: Snapshot) -> list[str]:
     """`hotdesk status` without a terminal: one fact per line."""
     lines = [f"state folder {look.home}", _headline(look), *(f"down: {note}" for note in look.down)]
-    lines += _pauses(look)
+    lines += [*_pauses(look), *_held(look)]
     for seat in look.desks:
         holder = f"{seat.agent} (pid {seat.pid}, {seat.seconds:.0f} s)" if seat.agent else "free"
         died = "" if seat.alive else "; its process died, the next in line takes over"

@@ -7,14 +7,13 @@ agents never keep the governor out.
 import os
 import sys
 
-from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL, POOL_TYPE
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL, POOL_TYPE, WORKER
 from deployments.environment import client_environment
 from deployments.services import GRACE_SECONDS, start_service, stop_all
 from governor.policy.facts import Profile
 from governor.settings import Home
 from governor.state.models import Service
 
-WORKER = "worker"
 # Versions before 0.7 had a worker for the house; one that still runs after an upgrade is stopped.
 OLD_WORKERS = ("governor-worker",)
 # The event stream wakes the worker; this is for when it is away. An empty poll costs the server 31-49 ms of CPU.

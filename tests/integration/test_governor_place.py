@@ -1,4 +1,4 @@
-"""The governor's place: agents that fill every other one do not keep it out (real server, both workers)."""
+"""The governor's place: agents that fill every other one do not keep it out (real server and worker)."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from deployments.worker import start_workers, stop_workers
 from governor.profile import current_profile
 from governor.settings import Home
 
-# What is promised: two looks of a worker and the start of a process, on a machine that is busy.
+# What is promised: two looks of the worker and the start of a process, on a machine that is busy.
 STARTS_WITHIN = timedelta(seconds=15)
 PLACES = 2
 WAIT_SECONDS = 90.0
@@ -77,17 +77,17 @@ def waiter(client: SyncPrefectClient, quiet_fleet: None, tmp_path: Path) -> Iter
 
 
 @pytest.fixture
-def workers(fleet_server: Home, client: SyncPrefectClient, waiter: UUID) -> Iterator[None]:
-    """Both, as `hotdesk up` starts them, with few places so that few processes fill them; up and looking."""
+def worker(fleet_server: Home, client: SyncPrefectClient, waiter: UUID) -> Iterator[None]:
+    """As `hotdesk up` starts it, with few places so that few processes fill them; up and looking."""
     start_workers(fleet_server, current_profile().model_copy(update={"worker_limit": PLACES}))
     try:
-        until(lambda: [w.status for w in client.read_workers_for_work_pool(POOL)] == [WorkerStatus.ONLINE] * 2)
+        until(lambda: [w.status for w in client.read_workers_for_work_pool(POOL)] == [WorkerStatus.ONLINE])
         yield
     finally:
         assert stop_workers(fleet_server, grace_seconds=0.5) == []  # a worker waits for its runs, which wait for good
 
 
-@pytest.mark.usefixtures("workers")
+@pytest.mark.usefixtures("worker")
 def test_governor_starts_and_works_within_15_seconds_while_agents_fill_every_place(
     client: SyncPrefectClient, waiter: UUID
 ) -> None:

@@ -107,12 +107,12 @@ def test_a_run_that_is_suspended_stops_at_its_next_step(stage: WorkerStage):
     assert stage.state(run).name == "Suspended"
 
 
-def test_what_a_deployment_sets_reaches_its_runs(stage: WorkerStage, tmp_path: Path):
+def test_what_a_deployment_sets_reaches_its_runs(stage: WorkerStage):
     env = {"SAID_BY": "the deployment", "PREFECT_LOGGING_LEVEL": "DEBUG"}
-    said = stage.said(stage.ask("set", "say", env=env, working_dir=str(tmp_path)))
+    said = stage.said(stage.ask("set", "say", pulled=False, env=env, working_dir=str(stage.folder)))
     assert said["env"]["SAID_BY"] == "the deployment"
     assert said["level"] == logging.DEBUG
-    print(said["cwd"])
+    assert said["cwd"] == str(stage.folder)
 
 
 def test_a_command_of_a_deployment_is_a_process_of_its_own(stage: WorkerStage):

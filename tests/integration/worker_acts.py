@@ -20,9 +20,9 @@ FORM = "first form"
 POLL_SECONDS, MOST_SECONDS = 0.05, 120.0
 
 
-def hook(_flow: Any, run: Any, _state: Any) -> None:
+def hook(flow: Any, flow_run: Any, state: Any) -> None:
     """Says that it ran, on a line of its own each time."""
-    with (HERE / f"{run.id}.hooks").open("a") as file:
+    with (HERE / f"{flow_run.id}.hooks").open("a") as file:
         file.write("hook\n")
 
 

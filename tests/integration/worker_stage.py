@@ -84,8 +84,8 @@ class WorkerStage:
         """The worker's process that forks."""
         return next(one for one in psutil.Process(self.worker_pid).children() if is_fork_server(one))
 
-    def deployment(self, name: str, *, file: str = "acts", alone: bool = False, **variables: Any) -> UUID:
-        """One of that name, made the first time. `alone`: one run at a time, as agents have it."""
+    def deployment(self, name: str, *, file: str = "acts", alone: bool = False, pulled: bool = True, **variables: Any) -> UUID:
+        """One of that name, made the first time. `alone`: one run at a time, as agents have it; `pulled`: by a step."""
         if name not in self.made:
             limits: dict[str, Any] = {}
             if alone:
@@ -97,7 +97,7 @@ class WorkerStage:
                 work_pool_name=POOL,
                 work_queue_name=DEFAULT_QUEUE,
                 entrypoint=f"{file}.py:act",
-                pull_steps=[{SET_FOLDER: {"directory": str(self.folder)}}],
+                pull_steps=[{SET_FOLDER: {"directory": str(self.folder)}}] if pulled else None,
                 job_variables=variables,
                 **limits,
             )

@@ -172,12 +172,22 @@ def test_service_that_died_is_named_with_the_remedy() -> None:
     assert look.rung == "trim"
 
 
+@pytest.mark.parametrize(("process", "held"), [(None, "9 wait: 14 of 14 run"), (DEAD, "")])
+@pytest.mark.usefixtures("hotdesk_home")
+def test_why_runs_wait_at_the_worker_is_said_while_it_lives(process: Identity | None, held: str) -> None:
+    worker = Service(name="worker", started_at=NOW)
+    worker.identity = process or identify()
+    add(worker)
+    remember("runs_held", "9 wait: 14 of 14 run")
+    assert snapshot(now=NOW).held == held
+
+
 @pytest.mark.usefixtures("hotdesk_home")
 def test_json_names_every_part_and_times_are_iso() -> None:
     add(run("digest/news", "written", minutes_ago=1))
     look = json.loads(as_json(snapshot(now=NOW, since=NOW - timedelta(hours=1))))
     parts = {"at", "home", "profile", "rung", "services", "desks", "waiting", "in_memory", "counts", "latest", "down"}
-    assert set(look) == parts | {"pauses"}
+    assert set(look) == parts | {"pauses", "held"}
     assert datetime.fromisoformat(look["latest"][0]["at"]).tzinfo is not None
 
 

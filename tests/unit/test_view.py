@@ -42,6 +42,7 @@ def full() -> Snapshot:
         ),
         down=("worker is down",),
         pauses=(Pause("gpu", "person", NOW, None, "a game [not markup] that goes on for quite a while, as games do"),),
+        held="9 wait: 14 of 14 run",
     )
 
 
