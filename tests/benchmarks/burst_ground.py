@@ -119,6 +119,8 @@ def ends(client: SyncPrefectClient) -> list[Ended]:
 def worker(where: Home, port: int, way: Way) -> Iterator[dict[str, Any]]:
     """The worker of that way beside the block; what it was started as."""
     say(f"{way.name}: starting the worker")
+    # What standing in flows/ does for an agent's file; Prefect's own worker knows nothing of it.
+    os.environ["HOTDESK_PRELOAD"] = str(checkout() / ENTRYPOINT.partition(":")[0])
     if way.name == OURS and not way.by_hand:
         profile = current_profile()
         try:

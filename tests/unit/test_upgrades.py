@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from deployments.admission import Admissions
 from governor import learning, ledger, succession, tier_states
 from governor.footprints import fittings
 from governor.line import Errand, Line
@@ -153,3 +154,11 @@ def test_what_agents_were_answered_and_told_in_0_6_0_is_kept(hotdesk_home: Home)
         use = session.get_one(AgentUse, "triage/inbox")
     assert (kept.text, kept.verified, failed.verified, failed.tries) == ("reply", True, False, 2)
     assert use.parameters == {"source": "/srv/mail/inbox"}
+
+
+def test_what_runs_take_as_learned_in_0_7_0_still_counts(hotdesk_home: Home):
+    hotdesk_home.database.unlink()
+    with sqlite3.connect(hotdesk_home.database) as old:
+        old.executescript((FIXTURES / "state-0.7.0" / "hotdesk.sql").read_text())
+    room = Admissions({"agents": 14}, free_mib=lambda: 2000.0).room(now=datetime(2026, 11, 26, tzinfo=UTC))
+    assert (room.run_mib, room.free_mib) == (71.5, 2000.0)
