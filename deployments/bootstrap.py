@@ -101,7 +101,6 @@ def bootstrap(
     tell = say or (lambda _text: None)
     _read_zones_of_package()
     written = written if isinstance(written, Written) else read_written(written)
-    entries, flows, uses = written.entries, written.flows, Uses(home())
     done = Bootstrapped()
     try:
         with get_client(sync_client=True) as client:
@@ -112,15 +111,7 @@ def bootstrap(
             is_empty = not client.read_deployments(limit=1)
             if then and is_empty:
                 then()
-            tell(f"deploying {len(entries)} flows")
-            if said := less_often(entries, profile):
-                tell(said)
-            cadence, refuse = profile.cadence, done.refused.append
-            for deployed in deploy(client, entries, cadence=cadence, uses=uses, flows=flows, on_refusal=refuse):
-                done.deployments.append(deployed.name)
-                done.paused += [deployed.name] if deployed.paused else []
-                done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
-                done.changed += [f"{deployed.name} {said}" for said in deployed.said]
+            _deployments(client, done, profile=profile, written=written, tell=tell)
             now = datetime.now(UTC)
             done.changed += reconcile(client, profile.slots, leases=served_leases(client), pool=POOL, now=now)
             if then and not is_empty:
@@ -161,6 +152,32 @@ def _blocks(client: SyncPrefectClient, done: Bootstrapped) -> None:
         except ObjectNotFound:
             kind().save(DEFAULT_BLOCK)
             done.changed.append(f"block {slug}/{DEFAULT_BLOCK} {CREATED}")
+
+
+def _deployments(
+    client: SyncPrefectClient,
+    done: Bootstrapped,
+    *,
+    profile: Profile,
+    written: Written,
+    tell: Callable[[str], None],
+) -> None:
+    """Send what changed; a deployment that the server refuses is noted, and the others go on."""
+    tell(f"deploying {len(written.entries)} flows")
+    if said := less_often(written.entries, profile):
+        tell(said)
+    for deployed in deploy(
+        client,
+        written.entries,
+        cadence=profile.cadence,
+        uses=Uses(home()),
+        flows=written.flows,
+        on_refusal=done.refused.append,
+    ):
+        done.deployments.append(deployed.name)
+        done.paused += [deployed.name] if deployed.paused else []
+        done.changed += [f"deployment {deployed.name} {CREATED}"] if deployed.created else []
+        done.changed += [f"{deployed.name} {said}" for said in deployed.said]
 
 
 def block_types() -> list[type[Block]]:

@@ -21,7 +21,6 @@ from anyio import to_thread
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
-from prefect.flows import load_flow_from_flow_run
 from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext, ProcessStarter
 from prefect.runner._process_manager import ProcessHandle
 from prefect.runner._starter_engine import EngineCommandStarter
@@ -32,6 +31,7 @@ from deployments.bootstrap_names import POOL_TYPE, SET_FOLDER
 from deployments.fleet import checkout
 from deployments.forking.deaths import Deaths, Proposer
 from deployments.forking.forks import Forks
+from deployments.forking.hooks import ForkHooks
 from deployments.forking.known import Known, read_once
 from deployments.forking.starter import ForkStarter
 from deployments.orphans import Orphans
@@ -65,6 +65,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
 
         self.places = limit or current_profile().worker_limit
         self.forks, self.deaths, self._known = Forks(checkout()), Deaths(), Known()
+        self.hooks = ForkHooks(self.forks)
         self._executors = FlowRunExecutorContext()
         self._queue = QueueOfRuns(self, {"agents": self.places, "house": HOUSE_PLACES})
         self.orphans = Orphans(self, self._queue)
@@ -133,7 +134,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             executor = self._executors.create_executor(
                 flow_run,
                 await self._starter(configuration, Path(folder)),
-                resolve_flow=load_flow_from_flow_run,
+                hook_runner=self.hooks,
                 propose_submitting=False,
             )
             result: FlowRunExecutionResult | None = None
@@ -186,6 +187,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             return ForkStarter(
                 self.forks,
                 self.deaths,
+                self.hooks,
                 control,
                 env=configuration.env,
                 folder=folder,

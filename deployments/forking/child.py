@@ -26,7 +26,8 @@ def run(message: Mapping[str, Any], flows: Flows) -> int:
     """Run the flow; the exit status that `python -m prefect.engine` would have."""
     _stand_alone(message)
     try:
-        code = _run_flow(UUID(message["run"]), _preloaded(message, flows))
+        run_id, flow = UUID(message["run"]), _preloaded(message, flows)
+        code = _run_hooks(run_id, flow, message["hooks"]) if message.get("hooks") else _run_flow(run_id, flow)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException as error:
@@ -104,6 +105,25 @@ def _run_flow(flow_run_id: UUID, flow: Any) -> int:
         with RunMetrics(flow_run, flow):
             made = run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # so does Prefect
             _drive_run_flow_result(flow, made)
+    return 0
+
+
+def _run_hooks(flow_run_id: UUID, flow: Any, state: Mapping[str, Any]) -> int:
+    """Those of a run that crashed or was cancelled, as Prefect's worker runs them (`hooks`)."""
+    import asyncio
+
+    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.flow_engine import load_flow_run
+    from prefect.flows import load_flow_from_flow_run
+    from prefect.runner._hook_runner import HookRunner
+
+    async def resolve(flow_run: FlowRun) -> Any:
+        return flow or await load_flow_from_flow_run(flow_run, use_placeholder_flow=False)
+
+    flow_run, entered = load_flow_run(flow_run_id), State.model_validate(dict(state))
+    runner = HookRunner(resolve_flow=resolve)
+    run = runner.run_crashed_hooks if entered.is_crashed() else runner.run_cancellation_hooks
+    asyncio.run(run(flow_run, entered))  # type: ignore[arg-type]  # a coroutine, whatever its annotation says
     return 0
 
 

@@ -38,7 +38,7 @@ class Known:
 
     async def facts(self, client: PrefectClient, *, now: datetime) -> dict[str, Any]:
         """What to tell a child; empty where the server gives no tokens, or none now."""
-        async with self._turn:  # a second token for one name would end the first
+        async with self._turn:
             if now >= self._until:
                 self._token, self._until = await self._ask(client, now)
             if now - self._storage_at > STORAGE_FOR:
@@ -46,15 +46,13 @@ class Known:
         return {"url": str(client.api_url), "token": self._token, "storage": self._storage}
 
     async def _ask(self, client: PrefectClient, now: datetime) -> tuple[dict[str, str], datetime]:
-        inner = client._client
-        name = str(inner.csrf_client_id)
+        # A name of its own: whoever asks again in a name ends its token, as the worker's client does after a refusal.
+        name = str(uuid4())
         try:
-            found = (await inner.get(f"/csrf-token?client={name}")).json()
+            found = (await client._client.get(f"/csrf-token?client={name}")).json()
             ends = datetime.fromisoformat(found["expiration"].replace("Z", "+00:00"))
         except Exception:  # no protection on that server, or no answer: each child sees for itself
             return {}, now + SPARE
-        # The token that was given out last for a name is the one that counts: the worker's own client too.
-        inner.csrf_token, inner.csrf_token_expiration = found["token"], ends
         return {"client": name, "value": found["token"], "ends": ends.isoformat()}, ends - SPARE
 
 

@@ -19,6 +19,7 @@ from prefect.runner._process_manager import ProcessHandle
 
 from deployments.forking.deaths import Deaths
 from deployments.forking.forks import Forks
+from deployments.forking.hooks import ForkHooks
 from deployments.forking.link import Child
 
 
@@ -59,6 +60,7 @@ class ForkStarter:
 
     forks: Forks
     deaths: Deaths
+    hooks: ForkHooks
     control: ControlChannel
     env: Mapping[str, str | None]
     folder: Path
@@ -75,20 +77,11 @@ class ForkStarter:
         Raises:
             NotReady: no process could be made.
         """
-        env = self._environment(flow_run)
+        request = self._request(flow_run)
+        self.hooks.keep(flow_run.id, request)
         before = self.deaths.look()
         try:
-            child = await self.forks.fork(
-                {
-                    "run": str(flow_run.id),
-                    "env": env,
-                    "folder": str(self.folder),
-                    "stream_output": self.stream_output,
-                    "flow": self.flow and dict(self.flow),
-                    "deployment": self.deployment and dict(self.deployment),
-                    "known": dict(self.known),
-                }
-            )
+            child = await self.forks.fork(request)
         except BaseException:
             self.control.unregister(flow_run.id)
             raise
@@ -101,6 +94,17 @@ class ForkStarter:
                 child.signal(signal.SIGTERM)
             raise
         self.deaths.note(flow_run.id, status, before)
+
+    def _request(self, flow_run: FlowRun) -> dict[str, Any]:
+        return {
+            "run": str(flow_run.id),
+            "env": self._environment(flow_run),
+            "folder": str(self.folder),
+            "stream_output": self.stream_output,
+            "flow": self.flow and dict(self.flow),
+            "deployment": self.deployment and dict(self.deployment),
+            "known": dict(self.known),
+        }
 
     def _environment(self, flow_run: FlowRun) -> dict[str, str]:
         env: dict[str, str | None] = {
