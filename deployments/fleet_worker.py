@@ -18,6 +18,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 from anyio import to_thread
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
@@ -32,7 +33,7 @@ from deployments.fleet import checkout
 from deployments.forking.deaths import Deaths, Proposer
 from deployments.forking.forks import Forks
 from deployments.forking.hooks import ForkHooks
-from deployments.forking.known import Known, read_once
+from deployments.forking.known import Known, one_token, read_once
 from deployments.forking.starter import ForkStarter
 from deployments.orphans import Orphans
 from deployments.queue_of_runs import QueueOfRuns
@@ -76,7 +77,9 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
         logger.setLevel(logging.INFO)  # or the worker's log would not say why runs wait: Prefect's own level is WARNING
         self._executors = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
         self._executors._state_proposer = Proposer(client=self._executors.client, deaths=self.deaths)
+        one_token(self._executors.client)
         await super().setup()
+        one_token(self.client)
         read_once(self.client)
         if CAN_FORK:
             await self.forks.fresh()
@@ -116,6 +119,12 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             await super()._submit_run(flow_run)
         finally:
             self._queue.submitted(flow_run.id)
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        """Prefect's second try, for when the server was away at the executor's; the cause of death goes with it."""
+        await super()._propose_crashed_state(flow_run, message + self.deaths.causes.pop(flow_run.id, ""), client)
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         super()._release_limit_slot(flow_run_id)
@@ -171,18 +180,15 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
 
     async def _cancel_run(self, flow_run_id: UUID) -> None:
         """Prefect's worker sees to runs that did not start, its executor to those that did; orphans are ours."""
-        if not self.orphans.has(flow_run_id):
+        if self.orphans.has(flow_run_id):
+            await self.orphans.cancel(flow_run_id)
+        else:
             await super()._cancel_run(flow_run_id)
-            return
-        # The state first: nobody told the engine of the cancel, so it takes the signal for a crash, and comes too late.
-        run = await self.client.read_flow_run(flow_run_id)
-        await self._mark_flow_run_as_cancelled(run, state_updates={"message": "Flow run was cancelled."})
-        await self.orphans.end(flow_run_id)
 
     async def _starter(self, configuration: ProcessJobConfiguration, folder: Path) -> ProcessStarter:
-        """A fork; a process of its own where a deployment has a command of its own, or the platform cannot fork."""
+        """A fork; a new process where a deployment has a command of its own, or a fork would not be safe."""
         control, command = self._executors.control_channel, configuration.command
-        if CAN_FORK and not configuration._command_configured:
+        if CAN_FORK and not self.forks.is_unsafe and not configuration._command_configured:
             deployment = configuration._related_objects["deployment"]
             return ForkStarter(
                 self.forks,

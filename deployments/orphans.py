@@ -25,10 +25,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry
 
+from deployments.forking import alone
 from deployments.queue_of_runs import QueueOfRuns
-from deployments.run_process import identity_of, is_gone
+from deployments.run_process import hears, identity_of, is_gone
 from governor.events import log_event
-from governor.processes import Identity, Life, end, life
+from governor.processes import Identity, Life, end, life, wait_dead
 
 if TYPE_CHECKING:
     from deployments.fleet_worker import FleetWorker
@@ -37,10 +38,13 @@ LOOK_EVERY_SECONDS = 60.0
 # A worker names a run's process within a second of its state; twenty times that on a machine that hardly moves.
 NAMED_WITHIN = timedelta(seconds=60)
 GRACE_SECONDS = 30.0
+# To ask the server for its state takes a run half a second.
+TOLD_SECONDS = 15.0
 GONE = "hotdesk: the process of this run and the worker that watched it are gone; it runs again at its next time"
 UNSEEN = (
     "hotdesk: the process of this run ended without a word after its worker had died; it runs again at its next time"
 )
+CANCELLED = "hotdesk: cancelled; the worker that started it was gone"
 NEVER_BEGUN = "hotdesk: its worker died before the run began; it is begun again"
 
 
@@ -62,10 +66,17 @@ class Orphans:
         """Whether this run was found, and its process still runs."""
         return run in self._adopted
 
-    async def end(self, run: UUID) -> None:
-        """End its process, and only that."""
-        if (process := self._adopted.get(run)) is not None:
-            await to_thread.run_sync(lambda: end(process, grace_seconds=GRACE_SECONDS))
+    async def cancel(self, run: UUID) -> None:
+        """Its process hears that it is to look, and ends by itself (`forking.alone`); else it is ended."""
+        if (process := self._adopted.get(run)) is None:
+            return
+        if hears(process.pid, alone.TOLD_BY):
+            self._queue.send(run, alone.TOLD_BY)
+            await to_thread.run_sync(lambda: wait_dead(process, TOLD_SECONDS))
+        await to_thread.run_sync(lambda: end(process, grace_seconds=GRACE_SECONDS))
+        found = await self._worker.client.read_flow_run(run)
+        if found.state is None or not found.state.is_cancelled():  # an engine that was not told says that it crashed
+            await self._worker._mark_flow_run_as_cancelled(found, {"message": CANCELLED})
 
     async def _open(self) -> Sequence[FlowRun]:
         from governor.stuck import UNDER_WAY  # with it the state database, which `prefect` commands do not need
@@ -80,7 +91,7 @@ class Orphans:
             await self._begin_again(run)
         elif is_gone(name):
             log_event("orphan_gone", run=str(run.id), process=name)
-            await self._worker._propose_crashed_state(run, GONE)
+            await self._tell_end(run.id, GONE)
         elif (process := identity_of(name)) is not None:
             self._adopt(run, process)
 
@@ -93,6 +104,14 @@ class Orphans:
         again = AwaitingRetry(scheduled_time=datetime.now(UTC), message=NEVER_BEGUN)
         await self._worker.client.set_flow_run_state(run.id, again, force=True)
 
+    async def _tell_end(self, run: UUID, why: str) -> None:
+        """Its process is gone: a crash, unless it was to be cancelled. Refused where the run told its own end."""
+        found = await self._worker.client.read_flow_run(run)
+        if found.state is not None and found.state.is_cancelling():
+            await self._worker._mark_flow_run_as_cancelled(found, {"message": CANCELLED})
+        else:
+            await self._worker._propose_crashed_state(found, why)
+
     def _adopt(self, run: FlowRun, process: Identity) -> None:
         try:
             pidfd = os.pidfd_open(process.pid)
@@ -103,11 +122,13 @@ class Orphans:
             return
         log_event("orphan_adopted", run=str(run.id), pid=process.pid)
         self._adopted[run.id] = process
-        self._queue.adopt(run, process.pid, lambda sign: signal.pidfd_send_signal(pidfd, sign))
+        self._queue.adopt(run, process.pid, lambda sign: _send(pidfd, process, sign))
         if self._worker._cancelling_observer is not None:
             self._worker._cancelling_observer.add_in_flight_flow_run_id(run.id)
         assert self._worker._runs_task_group is not None
         self._worker._runs_task_group.start_soon(self._watch, run, pidfd)
+        if run.state is not None and run.state.is_cancelling():  # asked for while nobody heard
+            self._worker._runs_task_group.start_soon(self.cancel, run.id)
 
     async def _watch(self, run: FlowRun, pidfd: int) -> None:
         """Until its process ends; a stop of this worker leaves it alone again."""
@@ -118,11 +139,16 @@ class Orphans:
                 self._worker._scheduled_task_scopes.add(scope)
                 await over.wait()
                 self._adopted.pop(run.id, None)  # a cancel that comes now comes too late
-                # Refused where the run told its own end: nothing leads from an end to Crashed.
-                await self._worker._propose_crashed_state(run, UNSEEN)
+                await self._tell_end(run.id, UNSEEN)
         finally:
             loop.remove_reader(pidfd)
             os.close(pidfd)
             self._queue.ended(run.id)
             if self._worker._cancelling_observer is not None:
                 self._worker._cancelling_observer.remove_in_flight_flow_run_id(run.id)
+
+
+def _send(pidfd: int, process: Identity, sign: signal.Signals) -> None:
+    """Only where it is heard: a process of a deployment's own command would be ended by it."""
+    if hears(process.pid, sign):
+        signal.pidfd_send_signal(pidfd, sign)

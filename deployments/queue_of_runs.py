@@ -113,10 +113,14 @@ class QueueOfRuns:
 
     def tell(self, run_id: UUID) -> None:
         """A run was suspended: its process looks for itself."""
+        self.send(run_id, suspending.TOLD_BY)
+
+    def send(self, run_id: UUID, sign: Signals) -> None:
+        """A signal for a run's process, where it is one that listens."""
         one = self.at_work.get(run_id)
         if one is not None and one.signal is not None:
             with contextlib.suppress(ProcessLookupError):
-                one.signal(suspending.TOLD_BY)
+                one.signal(sign)
 
     async def tell_suspended(self) -> None:
         """Those that were suspended while nobody listened."""

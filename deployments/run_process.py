@@ -5,8 +5,9 @@ Prefect keeps that word (`infrastructure_pid`) as it is. A pid alone lies: the n
 
 import os
 import socket
+from signal import Signals
 
-from governor.processes import Identity, Life, boot_id, identify, life, pid_namespace
+from governor.processes import PROC, Identity, Life, boot_id, identify, life, pid_namespace
 
 
 def named(pid: int) -> str:
@@ -38,6 +39,16 @@ def is_gone(name: str) -> bool:
         return life(identity) is Life.DEAD
     pid = name.partition(":")[2]
     return not is_elsewhere(name) and pid.isdecimal() and not _exists(int(pid))
+
+
+def hears(pid: int, sign: Signals) -> bool:
+    """Whether a process handles or ignores a signal; another one, and one that cannot be read, would be ended by it."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text().splitlines()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt:", "SigIgn:"))]
+    return any(mask >> (sign - 1) & 1 for mask in masks)
 
 
 def _exists(pid: int) -> bool:

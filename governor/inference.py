@@ -208,6 +208,11 @@ def embed(
     return embedded
 
 
+def preload() -> None:
+    """Import litellm now, for the processes that are forked from this one."""
+    _litellm()
+
+
 @lru_cache(maxsize=1)
 def _litellm() -> Any:
     os.environ.update(QUIET_LITELLM)

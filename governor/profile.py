@@ -22,9 +22,9 @@ from governor.tier_models import MODELS_SHARE_OF_MEMORY, budget_mib, expected_mi
 RUNS_SHARE_OF_MEMORY = 0.25
 # Where runs are forks of one warm process. Elsewhere each is a process that imports everything anew.
 FORKING_PLATFORM = "linux"
-# A forked run takes about a third of a second of one core to begin (0.35 s are aimed at, 0.56 s were measured) and
-# then waits. So many that begin together on one core begin within 4 s.
-FORKS_PER_CORE = 7
+# A forked run takes 0.11 s of one core to its first line (measured) and then mostly waits. Twelve on two cores, with
+# server, worker and fork server, stay below 1.2 GB in all (`python -m tests.benchmarks.burst`); fourteen do not.
+FORKS_PER_CORE = 6
 # A process with Prefect and litellm imported (PSS, measured), which takes 3-4 s of one core to begin. Of fifty at once
 # with no limit 16 crashed, with 4 none.
 PROCESS_MIB, MOST_PROCESSES = 190.0, 4

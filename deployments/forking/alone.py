@@ -1,7 +1,8 @@
 """A run whose worker died: it goes on to its end, says so, and watches for a cancel itself.
 
 A killed worker must not cost its runs. The kernel tells of the death of the fork server (PR_SET_PDEATHSIG), which ends
-with its worker; until then nothing of this runs, no thread and no look. The next worker finds the run (`orphans`).
+with its worker; until then nothing of this runs, no thread and no look. The next worker finds the run (`orphans`), and
+tells it of a cancel by the same signal.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ from governor.processes import Identity, Life, identify, life
 PR_SET_PDEATHSIG = 1
 TOLD_BY = signal.SIGUSR1
 LOOK_EVERY_SECONDS = 10.0
+_once = threading.Lock()
 
 
 def listen(run: str, *, worker_pid: int, fork_server_pid: int) -> None:
@@ -59,14 +61,19 @@ def _watch(run: UUID, worker: Identity | None) -> None:
                     logger.debug("no word of run %s: %s", run, error)
                     state = None
                 if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                    _cancel(client, run)
+                    _cancel()
                     return
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _cancel(client: object, run: UUID) -> None:
-    """The state first: what the engine proposes after the signal is a crash, and comes too late then."""
-    from prefect.states import Cancelled
+def _cancel() -> None:
+    """The signal that a worker sends after it said why: told neither, the engine takes the signal for a crash.
 
-    client.set_flow_run_state(run, Cancelled(message="cancelled while its worker was gone"), force=True)  # type: ignore[attr-defined]
-    os.kill(os.getpid(), signal.SIGTERM)
+    The engine sets the state and runs the hooks, which is a worker's part while there is one.
+    """
+    from prefect._internal import control_listener
+
+    if _once.acquire(blocking=False):  # a second signal would cut the hooks off
+        os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "true"
+        control_listener._set_intent("cancel")
+        os.kill(os.getpid(), signal.SIGTERM)

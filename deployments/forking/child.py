@@ -5,10 +5,12 @@ when its worker dies is `alone`.
 """
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from deployments.forking.preload import Flows
 
 STDERR = 2
 # When memory runs out the kernel shall end a run before the server, the worker or an engine; 0 is any process.
-OOM_SCORE = "300"
+OOM_SCORE = 300
 
 
 def run(message: Mapping[str, Any], flows: Flows) -> int:
@@ -30,6 +32,8 @@ def run(message: Mapping[str, Any], flows: Flows) -> int:
         code = _run_hooks(run_id, flow, message["hooks"]) if message.get("hooks") else _run_flow(run_id, flow)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if error.code is not None and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)  # as Python does
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
         code = 1
@@ -48,12 +52,20 @@ def _stand_alone(message: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(message["env"])
     os.chdir(message["folder"])
-    Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    time.tzset()  # TZ may be another one
+    _go_first_for_memory()
     if before != _settings_of(os.environ):
         _read_settings_again()
     suspending.listen()
     beating.skip_the_first()
     known.use(message["known"], message["deployment"])
+
+
+def _go_first_for_memory() -> None:
+    file = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):  # it may be more already, and lowering it takes rights
+        if int(file.read_text()) < OOM_SCORE:
+            file.write_text(str(OOM_SCORE))
 
 
 def _say_nothing() -> None:

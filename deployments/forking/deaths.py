@@ -50,4 +50,4 @@ class Proposer(StateProposer):
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State | None:
         """See StateProposer."""
-        return await super().propose_crashed(flow_run, message + self._deaths.causes.pop(flow_run.id, ""))
+        return await super().propose_crashed(flow_run, message + self._deaths.causes.get(flow_run.id, ""))

@@ -19,6 +19,8 @@ from governor.settings import Home, home
 
 # A look at 300 files takes 3 ms; whoever saves a file and runs its agent at once gets the new code a second later.
 LOOK_AGAIN_SECONDS = 1.0
+# glibc keeps a pool of memory for each of a run's threads, up to eight a core (mallopt(3)); a run's are idle mostly.
+SMALL = {"MALLOC_ARENA_MAX": "2"}
 # A server that dies twice on one run is not helped by a third.
 TRIES = 2
 
@@ -63,7 +65,7 @@ class Forks:
         async with self._turn:
             link = self._link
             if link is None or link.lost or self._is_old(link):
-                self._link = Link.start(self.root, fingerprint(self.root), {**os.environ, **self.settings})
+                self._link = Link.start(self.root, fingerprint(self.root), {**os.environ, **self.settings, **SMALL})
                 if link is not None:
                     log_event("fork_server_replaced", lost=link.lost, children=len(link.children))
                     link.retire()
@@ -80,6 +82,12 @@ class Forks:
     def server_pid(self) -> int | None:
         """The process that forks now."""
         return self._link.process.pid if self._link is not None and not self._link.lost else None
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether something that was imported would not survive a fork: a thread, a connection."""
+        ready = self._link.ready if self._link is not None else None
+        return ready is not None and ready.done() and ready.exception() is None and bool(ready.result()["offences"])
 
     def _is_old(self, link: Link) -> bool:
         now_s = time.monotonic()

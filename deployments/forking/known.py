@@ -74,6 +74,22 @@ def read_once(client: PrefectClient) -> None:
     client.read_flow = _once(client.read_flow, FLOW_SECONDS)  # type: ignore[method-assign]
 
 
+def one_token(client: PrefectClient) -> None:
+    """A worker's client whose requests wait for each other to get a token.
+
+    Two that begin at once without one ask for two; the second ends the first, whose request is refused, sleeps for
+    2 s, asks again, and so ends the second: a worker's first run stood still for half a minute (seen).
+    """
+    inner, turn = client._client, asyncio.Lock()
+    add = inner._add_csrf_headers
+
+    async def add_headers(request: Any) -> None:
+        async with turn:
+            await add(request)
+
+    inner._add_csrf_headers = add_headers  # type: ignore[method-assign]
+
+
 def _once(read: Callable[[UUID], Awaitable[Any]], seconds: float) -> Callable[[UUID], Awaitable[Any]]:
     kept: dict[UUID, tuple[float, Any]] = {}
 

@@ -159,16 +159,20 @@ class Link:
                 log_event("fork_server_unsafe", level=logging.WARNING, offences="; ".join(offences))
             self.ready.set_result(message)
         elif "pid" in message:
-            self._add(message["run"], message["pid"], descriptors[0])
+            self._add(message["run"], message["pid"], descriptors)
         elif "refused" in message:
             _answer(self.asked.get(message["run"]), _refused(message["refused"]))
         elif (child := self.children.pop(message.get("ended", 0), None)) is not None:
             child.end_as(message["status"])
 
-    def _add(self, run: str, pid: int, pidfd: int) -> None:
-        child = self.children[pid] = Child(pid, pidfd, asyncio.get_running_loop().create_future())
+    def _add(self, run: str, pid: int, descriptors: list[int]) -> None:
         asked = self.asked.get(run)
-        if asked is None or asked.done():  # nobody waits for it any more: a run that nobody watches must not run
+        if not descriptors:  # this process has none left: a run that nobody can watch must not run
+            os.kill(pid, signal.SIGKILL)  # its server has not reaped it, so the number is still its own
+            _answer(asked, _refused("the worker has too many files open"))
+            return
+        child = self.children[pid] = Child(pid, descriptors[0], asyncio.get_running_loop().create_future())
+        if asked is None or asked.done():  # nobody waits for it any more
             child.signal(signal.SIGKILL)
         else:
             asked.set_result(child)

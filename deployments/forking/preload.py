@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from governor import inference
+
 # What a run comes to import on its way, found by comparing sys.modules before and after runs of each kind.
 MODULES = (
     "anyio._backends._asyncio",
@@ -27,9 +29,23 @@ MODULES = (
     "prefect.events.clients",
     "prefect._internal.observers",
     "prefect.logging.handlers",
+    "deployments.forking.child",
     "governor.desk",
-    "governor.inference",
+    "governor.engines.embedded",
+    "governor.engines.ollama",
+    "governor.engines.llama_server",
     "blocks.agent",
+    # What reads and writes; each run needs one or two of them.
+    "charset_normalizer",
+    "cryptography.x509",
+    "dateutil.rrule",
+    "defusedxml.ElementTree",
+    "icalendar",
+    "markdown_it",
+    "packaging.requirements",
+    "pypdf",
+    "recurring_ical_events",
+    "rich._emoji_codes",
 )
 PACKAGES = ("flows", "blocks", "governor", "deployments")
 Flows = dict[tuple[str, str], Any]
@@ -43,6 +59,7 @@ def preload(root: Path) -> Flows:
     """
     for name in MODULES:
         importlib.import_module(name)
+    inference.preload()
     path = [*sys.path]
     flows = {key: flow for file in _flow_files(root) for key, flow in _flows_of(file)}
     sys.path[:] = [str(root / "flows"), str(root), *(entry for entry in path if entry not in (str(root), ""))]

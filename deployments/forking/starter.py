@@ -4,6 +4,7 @@ The protocol is `prefect.runner._flow_run_executor.ProcessStarter`, private to P
 `tests/integration/test_worker_contract.py` holds it to what is used here.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ from deployments.forking.deaths import Deaths
 from deployments.forking.forks import Forks
 from deployments.forking.hooks import ForkHooks
 from deployments.forking.link import Child
+from governor.errors import HotdeskError
+
+# To say that it was ended takes a run half a second; `hotdesk down` kills a worker after 15 s.
+LAST_WORDS_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -82,16 +87,21 @@ class ForkStarter:
         before = self.deaths.look()
         try:
             child = await self.forks.fork(request)
-        except BaseException:
+        except BaseException as error:
             self.control.unregister(flow_run.id)
+            if isinstance(error, HotdeskError):  # Prefect says of a start only that it failed
+                self.deaths.causes[flow_run.id] = f" hotdesk: {error}"
             raise
         task_status.started(ProcessHandle(child, termination_scope=ChildScope(child)))  # type: ignore[arg-type]  # pid and returncode are all it asks for
         try:
-            status = await child.ended
+            status = await asyncio.shield(child.ended)  # or it would be cancelled too, and could not be waited for
         except anyio.get_cancelled_exc_class():
-            # The worker stops: all children hear of it at once, and not one after the other's 30 s.
+            # The worker stops: all children hear of it at once, and not one after the other's 30 s. A second SIGTERM,
+            # from whoever ends what a stopped worker left, would cut off what they tell the server.
             if child.returncode is None:
                 child.signal(signal.SIGTERM)
+                with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+                    await asyncio.shield(child.ended)
             raise
         self.deaths.note(flow_run.id, status, before)
 
@@ -109,8 +119,8 @@ class ForkStarter:
     def _environment(self, flow_run: FlowRun) -> dict[str, str]:
         env: dict[str, str | None] = {
             **os.environ,
-            **self.env,
             **self.forks.settings,
+            **self.env,  # a deployment's own settings win over the worker's, as under Prefect's process worker
             "PREFECT__FLOW_RUN_ID": str(flow_run.id),
             # The worker runs these hooks: it knows how the child ended.
             "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",

@@ -53,7 +53,7 @@ def _spoil(_argument: str) -> int:
 
     from governor.profile import current_profile
 
-    kept = [socket.socket(), httpx.Client(), sqlite3.connect(":memory:"), random.Random(), threading.Lock()]
+    kept = [socket.socket(), _connected(httpx), sqlite3.connect(":memory:"), random.Random(), threading.Lock()]
     kept[-1].acquire()
     asyncio.set_event_loop(asyncio.new_event_loop())
     current_profile()
@@ -76,6 +76,26 @@ def _spoil(_argument: str) -> int:
     other.join()
     _write(Path(os.environ[SAYS]), found)
     return 0
+
+
+def _connected(httpx: Any) -> tuple[Any, Any]:
+    """A client that has had an answer and keeps the connection, and the other end of it."""
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    ends: list[socket.socket] = []
+
+    def answer() -> None:
+        ends.append(listener.accept()[0])
+        ends[0].sendall(b"HTTP/1.1 204 Nothing\r\n\r\n")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    client = httpx.Client(trust_env=False)
+    client.get(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    thread.join()
+    return client, ends
 
 
 def _exit(argument: str) -> int:
@@ -241,11 +261,26 @@ def thorough() -> dict[str, Any]:
         "objects": len(objects),
         "locks": [repr(it) for it in objects if type(it) in kinds and _is_locked(it) and id(it) not in allowed],
         "loops": [repr(it) for it in objects if isinstance(it, asyncio.AbstractEventLoop)],
-        "clients": [repr(it) for it in objects if isinstance(it, (httpx.Client, httpx.AsyncClient))],
+        "clients": [
+            repr(it) for it in objects if isinstance(it, (httpx.Client, httpx.AsyncClient)) and _is_connected(it)
+        ],
         "databases": [repr(it) for it in objects if isinstance(it, (sqlite3.Connection, Engine, Pool))],
-        "generators": [repr(it) for it in objects if type(it) is random.Random and it is not random._inst],  # type: ignore[attr-defined]
+        "generators": [repr(it) for it in objects if _is_generator(it)],
         "sockets": [repr(it) for it in objects if _is_open_socket(it)],
     }
+
+
+def _is_connected(client: Any) -> bool:
+    """Clients that were only made share nothing: litellm makes some as it is imported, each with no session yet."""
+    pool, session = (getattr(client._transport, name, None) for name in ("_pool", "client"))
+    return bool(getattr(pool, "connections", ())) or (session is not None and not callable(session))
+
+
+def _is_generator(it: Any) -> bool:
+    """Random numbers that two children would share; those that aiohttp masks its websockets with hide nothing."""
+    if type(it) is not random.Random or it is random._inst:  # type: ignore[attr-defined]
+        return False
+    return not any(isinstance(holder, dict) and "use_mask" in holder for holder in gc.get_referrers(it))
 
 
 def _is_locked(lock: Any) -> bool:

@@ -230,6 +230,8 @@ def test_the_engine_drives_what_run_flow_gives_it():
         ("prefect.logging.loggers:flow_run_logger", {"flow_run"}),
         ("prefect._internal.metrics:RunMetrics", {"flow_run", "flow"}),
         ("prefect._internal.control_listener:configure_from_env", set()),
+        ("prefect._internal.control_listener:_set_intent", {"value"}),
+        ("prefect.runner._hook_runner:HookRunner", {"resolve_flow"}),
         ("prefect.context:refresh_global_settings_context", set()),
         ("prefect.logging.configuration:setup_logging", set()),
         ("prefect._flow_run_suspension:mark_flow_run_suspension_requested", {"flow_run_id", "state"}),

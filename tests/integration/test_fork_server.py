@@ -21,8 +21,9 @@ from tests.integration.fork_stage import ROOT, Stage, Waiting, copy_of_probe, se
 OF_SERVER_ONLY = "HOTDESK_OF_THE_FORK_SERVER"
 AT_ONCE = 8
 BY_EVERY_OBJECT = ("locks", "loops", "clients", "databases", "generators", "sockets")
-# Filled by a child itself, on its way to the flow; the same in every state folder of a machine.
-CACHES_OF_A_CHILD = ["governor.processes.boot_id"]
+# The module litellm itself; and what a child fills on its way to the flow: the same in every state folder.
+CACHES_OF_THE_SERVER = ["governor.inference._litellm"]
+CACHES_OF_A_CHILD = [*CACHES_OF_THE_SERVER, "governor.processes.boot_id"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="fork is for Linux")
 
 
@@ -55,12 +56,12 @@ def waiting(tmp_path: Path) -> Iterator[Waiting]:
 
 
 async def crowd(stage: Stage, count: int) -> list[dict[str, Any]]:
-    """What many children found, several at a time; one of fifteen looks at every object."""
+    """What many children found, several at a time; one of thirty looks at every object."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> dict[str, Any]:
         async with places:
-            return await stage.look(well=number % 15 == 0)
+            return await stage.look(well=number % 30 == 0)
 
     return list(await asyncio.gather(*(one(number) for number in range(count))))
 
@@ -82,7 +83,7 @@ def born_well(found: dict[str, Any], server_pid: int, folder: Path) -> list[str]
         "memory_score": 300,
         "folder": str(folder),
         "caches": CACHES_OF_A_CHILD,
-        "caches_of_server": [],
+        "caches_of_server": CACHES_OF_THE_SERVER,
     }
     wanted |= {
         name: [] for name in ("locks", "loops", "clients", "databases", "generators", "sockets") if name in found
@@ -235,7 +236,7 @@ print(wire.receive(other)[0]["pid"] == wire.receive(other)[0]["ended"])
 def test_a_child_of_another_state_folder_has_nothing_of_its_parents(stage: Stage, tmp_path: Path):
     found = stage.run(stage.look(env={"HOTDESK_HOME": str(tmp_path / "other")}))
     assert found["home"] == str(tmp_path / "other")
-    assert (found["caches_of_server"], found["caches"]) == ([], CACHES_OF_A_CHILD)
+    assert (found["caches_of_server"], found["caches"]) == (CACHES_OF_THE_SERVER, CACHES_OF_A_CHILD)
 
 
 def test_the_probe_sees_what_it_looks_for(stage: Stage, tmp_path: Path):

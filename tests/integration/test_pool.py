@@ -208,7 +208,7 @@ def die_everywhere(client: SyncPrefectClient, *, before: bool, reads: bool, ever
 def test_whatever_step_it_dies_after_the_next_bootstrap_ends_it_and_no_run_is_lost_or_made_twice(
     client: SyncPrefectClient,
 ) -> None:
-    assert die_everywhere(client, before=False, reads=False, every=2) > 8
+    assert die_everywhere(client, before=False, reads=False, every=3) > 8
 
 
 @pytest.mark.long

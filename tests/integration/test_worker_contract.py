@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -31,6 +32,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessVariables
 from deployments.bootstrap_names import POOL_TYPE
 from deployments.fleet_worker import FleetWorker
 from deployments.forking.deaths import FOR_MEMORY, Deaths, Proposer
+from deployments.forking.hooks import ForkHooks
 from deployments.forking.link import Child
 from deployments.forking.starter import ChildScope, ForkStarter
 from governor.errors import NotReady
@@ -144,6 +146,7 @@ class FakeForks:
     def __init__(self, status: int, refusal: Exception | None = None) -> None:
         self.status, self.refusal = status, refusal
         self.settings: dict[str, str] = {}
+        self.root = Path("/checkout")
         self.requests: list[dict[str, Any]] = []
 
     async def fork(self, request: dict[str, Any]) -> Child:
@@ -166,26 +169,24 @@ class FakeServer:
         return OrchestrationResult(state=state, status=SetStateStatus.ACCEPT, details=StateAcceptDetails())
 
 
-async def executed(forks: FakeForks, deaths: Deaths) -> tuple[Any, FakeServer, ControlChannel]:
+async def executed(forks: FakeForks, deaths: Deaths) -> tuple[Any, FakeServer, set[UUID]]:
     """One run by Prefect's executor, as FleetWorker has it made; only server, context and fork are not real."""
-    run, server = FlowRun(flow_id=uuid4()), FakeServer()
+    run, server, folder = FlowRun(flow_id=uuid4()), FakeServer(), deaths.vmstat.parent
     context = FlowRunExecutorContext()
     context.process_manager = ProcessManager()
     context._cancellation_manager = cast(Any, SimpleNamespace())
     context._state_proposer = Proposer(client=cast(PrefectClient, server), deaths=deaths)
     async with ControlChannel() as context.control_channel:
+        hooks = ForkHooks(cast(Any, forks))
         starter = ForkStarter(
-            cast(Any, forks), deaths, context.control_channel, env={"A": "1", "PATH": None}, folder=deaths.vmstat.parent
+            cast(Any, forks), deaths, hooks, context.control_channel, env={"A": "1", "PATH": None}, folder=folder
         )
-        executor = context.create_executor(run, starter, resolve_flow=_no_flow, propose_submitting=False)
+        executor = context.create_executor(run, starter, hook_runner=hooks, propose_submitting=False)
         hold(
             executor._state_proposer is context._state_proposer, "_state_proposer", "Proposer: deaths are not put down"
         )
-        return await asyncio.wait_for(executor.submit(), SECONDS), server, context.control_channel
-
-
-async def _no_flow(_run: FlowRun) -> Any:
-    raise LookupError("no flow, and so no hooks")
+        result = await asyncio.wait_for(executor.submit(), SECONDS)
+        return result, server, set(context.control_channel._registrations)
 
 
 def test_the_executor_runs_our_starter_to_its_end(tmp_path):
@@ -194,7 +195,7 @@ def test_the_executor_runs_our_starter_to_its_end(tmp_path):
     result, server, _ = asyncio.run(executed(forks, deaths))
     hold((result.status_code, server.states) == (0, []), "FlowRunExecutor.submit", "FleetWorker.run")
     hold(result.handle.pid == os.getpid(), "FlowRunExecutionResult.handle", "FleetWorker.run: the process of a run")
-    (request,) = forks.requests
+    (request,) = forks.requests  # none for hooks
     env = request["env"]
     assert (env["A"], "PATH" in env, env["PREFECT__FLOW_RUN_ID"]) == ("1", False, request["run"])
     hold(env["PREFECT__CONTROL_PORT"].isdigit() and env["PREFECT__CONTROL_TOKEN"], "ControlChannel.register", "cancels")
@@ -222,10 +223,10 @@ def test_a_death_reaches_the_runs_state_with_its_cause(tmp_path):
 
 def test_a_run_that_could_not_be_forked_is_a_crash(tmp_path):
     refusal = NotReady("No process could be made.", remedy="Look at free memory.")
-    result, server, control = asyncio.run(executed(FakeForks(0, refusal), Deaths(tmp_path / "vmstat")))
+    result, server, registered = asyncio.run(executed(FakeForks(0, refusal), Deaths(tmp_path / "vmstat")))
     hold(result is None, "FlowRunExecutor.submit", "FleetWorker.run: a run that did not start")
     hold([state.type for state in server.states] == [StateType.CRASHED], "FlowRunExecutor.submit", "crash reports")
-    hold(control._registrations == {}, "ControlChannel.unregister", "ForkStarter.start")
+    hold(registered == set(), "ControlChannel.unregister", "ForkStarter.start")
 
 
 def test_prefect_cancels_our_child_and_no_other_process():

@@ -1,7 +1,7 @@
 """A real server and a real worker for tests, with deployments of two flow files in the test's own folder.
 
-`acts` is loaded by each run itself, `warm` is preloaded by the fork server (HOTDESK_PRELOAD). Both do what they are told
-(`worker_acts`), say who they are in a file, and wait for a file to go on.
+`acts` is loaded by each run itself, `warm` is preloaded by the fork server (HOTDESK_PRELOAD). Both do what they are
+told (`worker_acts`), say who they are in a file, and wait for a file to go on.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,6 @@ from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkQueueUpdate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import ConcurrencyOptions, FlowRun, State, StateType
 from prefect.states import Cancelling
@@ -84,7 +83,9 @@ class WorkerStage:
         """The worker's process that forks."""
         return next(one for one in psutil.Process(self.worker_pid).children() if is_fork_server(one))
 
-    def deployment(self, name: str, *, file: str = "acts", alone: bool = False, pulled: bool = True, **variables: Any) -> UUID:
+    def deployment(
+        self, name: str, *, file: str = "acts", alone: bool = False, pulled: bool = True, **variables: Any
+    ) -> UUID:
         """One of that name, made the first time. `alone`: one run at a time, as agents have it; `pulled`: by a step."""
         if name not in self.made:
             limits: dict[str, Any] = {}
@@ -103,10 +104,10 @@ class WorkerStage:
             )
         return self.made[name]
 
-    def ask(self, name: str, what: str, **how: Any) -> FlowRun:
+    def ask(self, name: str, what: str, *, tags: Sequence[str] = (), **how: Any) -> FlowRun:
         """Ask for a run of a deployment that does that."""
         deployment = self.deployment(name, **how)
-        return self.client.create_flow_run_from_deployment(deployment, parameters={"what": what})
+        return self.client.create_flow_run_from_deployment(deployment, parameters={"what": what}, tags=tags)
 
     def said(self, run: FlowRun, seconds: float = SECONDS) -> dict[str, Any]:
         """What a run said of itself at its first line."""
@@ -122,6 +123,11 @@ class WorkerStage:
     def go(self, run: FlowRun) -> None:
         """Let a run that waits go on."""
         (self.folder / f"{run.id}.go").touch()
+
+    def all_go(self) -> None:
+        """Whoever waits goes on."""
+        for said in self.folder.glob("*.json"):
+            said.with_suffix(".go").touch()
 
     def state(self, run: FlowRun) -> State[Any]:
         """On the server."""

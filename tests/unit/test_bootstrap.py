@@ -1,4 +1,7 @@
-"""A deployment that the server refuses: all others are sent, `hotdesk up` goes on, `hotdesk bootstrap` ends with it."""
+"""A deployment that the server refuses: all others are sent, `hotdesk up` goes on, `hotdesk bootstrap` ends with it.
+
+And when, on the way, a worker may start.
+"""
 
 import io
 from contextlib import nullcontext
@@ -54,3 +57,24 @@ def test_all_others_are_sent_and_it_is_said_at_the_end(
     client.errors.clear()
     up.run_bootstrap(None)
     assert list(client.kept) == [OTHER, REFUSED]
+
+
+def test_a_worker_may_start_at_once_on_an_empty_server_and_else_when_nothing_there_is_out_of_date(
+    client: FakeClient, hotdesk_home: Home
+) -> None:
+    profile: Any = SimpleNamespace(slots={}, cadence=1, name="x")
+    client.errors.clear()
+    seen: list[list[str]] = []
+    for _ in range(2):
+        module.bootstrap(profile, then=lambda: seen.append([*client.kept]))
+        client.kept.pop(OTHER)
+    assert seen == [[], [REFUSED, OTHER]]
+
+
+def test_nothing_is_sent_and_no_worker_may_start_where_a_flow_cannot_be_imported(client: FakeClient) -> None:
+    profile: Any = SimpleNamespace(slots={}, cadence=1, name="x")
+    broken = FLEET[OTHER].model_copy(update={"entrypoint": "flows/no_such_file.py:digest"})
+    seen: list[str] = []
+    with pytest.raises(BadInput, match="cannot be imported"):
+        module.bootstrap(profile, [broken], then=lambda: seen.append("started"))
+    assert (seen, client.kept) == ([], {})

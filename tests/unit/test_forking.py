@@ -63,6 +63,7 @@ def test_rubbish_is_somebody_elses_end_and_its_descriptors_are_let_go(ends, rubb
     socket.send_fds(ends[0], [rubbish], [writing])
     os.close(writing)
     assert wire.receive(ends[1]) is None
+    os.set_blocking(reading, False)
     assert os.read(reading, 1) == b"", "the last writer is closed"
     os.close(reading)
 
@@ -177,8 +178,9 @@ def test_a_child_that_nobody_asked_for_any_more_is_killed(sleeper: int):
         pidfd = os.pidfd_open(sleeper)
         wire.send(theirs, {"run": "1", "pid": sleeper}, [pidfd])
         os.close(pidfd)
-        _, status = await asyncio.to_thread(os.waitpid, sleeper, 0)
-        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        while (ended := os.waitpid(sleeper, os.WNOHANG))[0] == 0:
+            await asyncio.sleep(0.005)
+        assert os.waitstatus_to_exitcode(ended[1]) == -signal.SIGKILL
 
     linked(act)
 

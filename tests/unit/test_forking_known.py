@@ -70,13 +70,13 @@ class FakeClient:
         self.asked = self.tokens = self.storages = 0
         self.ends_at = NOW + timedelta(hours=1)
         self._client = self
-        self.csrf_client_id = UUID(int=7)
-        self.csrf_token: str | None = None
-        self.csrf_token_expiration: datetime | None = None
+        self.names: list[str] = []
         self.read: list[UUID] = []
 
     async def get(self, address: str) -> Any:
-        assert address == f"/csrf-token?client={self.csrf_client_id}"
+        path, _, name = address.partition("?client=")
+        assert path == "/csrf-token"
+        self.names.append(name)
         await asyncio.sleep(0)
         self.asked += 1
         if not self.protected:
@@ -108,13 +108,12 @@ def facts(of: Known, client: FakeClient, now: datetime, count: int = 1) -> list[
     return asyncio.run(ask())
 
 
-def test_eight_runs_at_once_share_one_token_and_the_workers_client_has_it_too():
+def test_eight_runs_at_once_share_one_token():
     client = FakeClient()
     told = facts(Known(), client, NOW, 8)
-    token = {"client": str(client.csrf_client_id), "value": "t1", "ends": client.ends_at.isoformat()}
+    token = {"client": client.names[0], "value": "t1", "ends": client.ends_at.isoformat()}
     assert told == [{"url": client.api_url, "token": token, "storage": ""}] * 8
     assert (client.tokens, client.storages) == (1, 1)
-    assert (client.csrf_token, client.csrf_token_expiration) == ("t1", client.ends_at)
 
 
 def test_a_token_is_asked_for_again_before_it_ends_and_storage_every_minute():
@@ -131,16 +130,23 @@ def test_a_token_is_asked_for_again_before_it_ends_and_storage_every_minute():
     assert asyncio.run(ask()) == [("t1", 1), ("t1", 2), ("t2", 2), ("t2", 2), ("t2", 3)]
 
 
+def test_a_token_is_in_a_name_of_its_own_so_that_nobody_ends_it():
+    clients = [FakeClient(), FakeClient()]
+    for client in clients:
+        facts(Known(), client, NOW)
+    assert clients[0].names != clients[1].names
+
+
 def test_a_server_without_protection_gives_no_token_and_is_asked_seldom():
-    async def ask() -> tuple[list[int], bool]:
+    async def ask() -> list[int]:
         client, of, seen = FakeClient(protected=False), Known(), []
         for now in (NOW, NOW + SPARE / 2, NOW + SPARE):
             told = await of.facts(cast(PrefectClient, client), now=now)
             seen.append(client.asked)
             assert (told["token"], told["url"]) == ({}, client.api_url)
-        return seen, client.csrf_token is None
+        return seen
 
-    assert asyncio.run(ask()) == ([1, 1, 2], True)
+    assert asyncio.run(ask()) == [1, 1, 2]
 
 
 def test_what_was_read_just_now_is_not_read_twice_and_nobody_changes_anothers():

@@ -13,6 +13,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from deployments.leftovers import close_leftovers, is_dead
+from deployments.run_process import named
 from governor.processes import Identity, identify
 from governor.state.models import AgentRun
 from governor.state.sessions import transaction
@@ -39,6 +40,8 @@ def test_run_is_dead_only_when_its_process_on_this_host_is_gone(gone_pid: int) -
     assert is_dead(run(f"{HERE}:{gone_pid}"), NOW)
     assert not is_dead(run(f"{HERE}:{os.getpid()}"), NOW)
     assert not is_dead(run(f"another-host:{gone_pid}"), NOW)
+    assert not is_dead(run(named(os.getpid())), NOW)
+    assert is_dead(run(f"{HERE}:{os.getpid()}:1"), NOW), "its number is somebody else's by now"
 
 
 @pytest.mark.usefixtures("hotdesk_home")

@@ -278,15 +278,15 @@ def test_the_tiny_model_is_a_real_one_where_it_has_room_beside_the_heavy_one(mem
 @pytest.mark.parametrize(
     ("cores", "memory_gib", "mains", "places"),
     [
-        (1, 24, True, 7),
-        (2, 24, True, 14),
-        (2, 8, True, 14),
+        (1, 24, True, 6),
+        (2, 24, True, 12),
+        (2, 8, True, 12),
         (16, 24, True, 14),
         (2, 2, True, 8),
         (2, 1, True, 4),
         (16, 0.2, True, 1),
-        (2, 0, True, 14),  # its memory cannot be read
-        (2, 8, False, 7),
+        (2, 0, True, 12),  # its memory cannot be read
+        (2, 8, False, 6),
         (16, 0.2, False, 1),  # half of what is usual, at least one
     ],
 )
