@@ -15,7 +15,7 @@ from prefect.states import Suspended
 from deployments.bootstrap_names import BY_SCHEDULE_TAG
 from governor.settings import Home, prepare_home
 from tests.conftest import at_home, talking_to
-from tests.integration.worker_stage import WorkerStage, is_there, kill, until, worker_stage
+from tests.integration.worker_stage import STARTS_SECONDS, WorkerStage, is_there, kill, until, worker_stage
 
 PLACES = 2
 # Fork to first line is 0.4 s on an idle machine; a poll comes after 60.
@@ -46,6 +46,7 @@ def stage(server: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         worker_stage(server, client, flows, PLACES) as made,
     ):
         made.start_worker()
+        made.ends(made.ask("first", "say"), STARTS_SECONDS)  # it hears of events by then
         yield made
 
 
@@ -148,7 +149,6 @@ def test_who_finds_no_place_stays_scheduled_and_starts_as_soon_as_one_is_free(st
     freed_at = time.time()
     stage.ends(first)
     assert stage.said(third)["at"] - freed_at < SOON_SECONDS
-    print("FREED", stage.said(third)["at"] - freed_at)
     assert stage.ends(third).is_completed()
     stage.go(second)
     assert stage.ends(second).is_completed()
