@@ -117,12 +117,16 @@ def bootstrap(
             if then and not is_empty:
                 then()
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        raise NotReady(
-            f"The Prefect server did not carry out the bootstrap: {type(error).__name__}: {error}.",
-            means="What was done before stays; running it again goes on from there.",
-            remedy='Check the server with `hotdesk doctor`, and `eval "$(hotdesk env)"` in this shell.',
-        ) from error
+        raise _cut_off(error) from error
     return done
+
+
+def _cut_off(error: Exception) -> NotReady:
+    return NotReady(
+        f"The Prefect server did not carry out the bootstrap: {type(error).__name__}: {error}.",
+        means="What was done before stays; running it again goes on from there.",
+        remedy='Check the server with `hotdesk doctor`, and `eval "$(hotdesk env)"` in this shell.',
+    )
 
 
 def _read_zones_of_package() -> None:

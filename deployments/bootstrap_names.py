@@ -5,8 +5,9 @@ POOL = "hotdesk"
 POOL_TYPE = "hotdesk"
 # Of versions before 0.7.
 PROCESS_TYPE = "process"
-# The service that runs agents and house.
-WORKER = "worker"
+# The service that runs agents and house; and those of versions before 0.7, which could not run this pool.
+WORKER = "fleet-worker"
+OLD_WORKERS = ("worker", "governor-worker")
 DEFAULT_QUEUE = "default"
 # A queue of its own: fifty waiting agents must never keep the governor out.
 GOVERNOR_QUEUE = "governor"

@@ -27,6 +27,7 @@ from deployments.cadence import in_words, thin_entry
 from deployments.fleet import Concurrency, Entry, checkout
 from deployments.flow_parameters import load_flows, model_of
 from deployments.form import PARAMETERS
+from deployments.paging import all_pages
 from deployments.times import schedules_of
 from deployments.unchanged import is_there
 from deployments.uses import Seen, Settled, Uses
@@ -36,8 +37,6 @@ from governor.errors import BadInput
 REFUSALS = frozenset({400, 409, 413, 422})
 # A page of HTML says no more.
 MOST_DETAIL = 600
-# What one answer of the server holds at most.
-PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -184,18 +183,8 @@ def _there(client: SyncPrefectClient, names: Sequence[str]) -> dict[str, Deploym
     if len(names) == 1:
         found = deployment_of(client, names[0])
         return {} if found is None else {names[0]: found}
-    flows = {flow.id: flow.name for flow in _pages(client.read_flows)}
-    return {f"{flows.get(one.flow_id)}/{one.name}": one for one in _pages(client.read_deployments)}
-
-
-def _pages(read: Callable[..., list[Any]]) -> list[Any]:
-    """All that the server has, which it gives by the page."""
-    found: list[Any] = []
-    while page := read(limit=PAGE, offset=len(found)):
-        found += page
-        if len(page) < PAGE:
-            break
-    return found
+    flows = {flow.id: flow.name for flow in all_pages(client.read_flows)}
+    return {f"{flows.get(one.flow_id)}/{one.name}": one for one in all_pages(client.read_deployments)}
 
 
 def deployment_of(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:

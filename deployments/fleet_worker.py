@@ -18,6 +18,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 from anyio import to_thread
+from prefect._internal.observers import FlowRunCancellingObserver
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
@@ -39,6 +40,7 @@ from deployments.orphans import Orphans
 from deployments.queue_of_runs import QueueOfRuns
 from deployments.run_process import identity_of, is_elsewhere, is_gone, named
 from deployments.waking import Waking
+from governor.errors import NotReady
 from governor.events import log_event, logger
 from governor.processes import end
 
@@ -60,7 +62,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
     _logo_url = ""
 
     def __init__(self, work_pool_name: str, *arguments: Any, limit: int | None = None, **named: Any) -> None:
-        named["prefetch_seconds"] = named.get("prefetch_seconds") or PREFETCH_SECONDS
+        named["prefetch_seconds"] = max(named.get("prefetch_seconds") or 0.0, PREFETCH_SECONDS)
         super().__init__(work_pool_name, *arguments, **named)
         from governor.profile import current_profile  # with it the state database, which `prefect` commands do not need
 
@@ -77,12 +79,16 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
         logger.setLevel(logging.INFO)  # or the worker's log would not say why runs wait: Prefect's own level is WARNING
         self._executors = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
         self._executors._state_proposer = Proposer(client=self._executors.client, deaths=self.deaths)
+        self._executors._observer.on_cancelling = self._cancel_started
         one_token(self._executors.client)
         await super().setup()
         one_token(self.client)
         read_once(self.client)
         if CAN_FORK:
-            await self.forks.fresh()
+            try:
+                await self.forks.fresh()
+            except NotReady as error:  # the first run tries again
+                log_event("fork_server_not_ready", level=logging.WARNING, error=str(error))
         else:
             log_event("no_fork_here", platform=sys.platform, instead="a new process for each run")
         self.waking.start()
@@ -115,8 +121,14 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
         """Left out: worker and pool stand in the run's record and events, and the label takes the server a write."""
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Prefect's; that the server is away just now must not end this worker, and all runs with it."""
         try:
             await super()._submit_run(flow_run)
+        except Exception as error:
+            log_event("run_not_submitted", level=logging.WARNING, run=str(flow_run.id), error=repr(error))
+            self._submitting_flow_run_ids.discard(flow_run.id)  # or it would be passed over for good
+            if self._cancelling_observer is not None:
+                self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
         finally:
             self._queue.submitted(flow_run.id)
 
@@ -180,15 +192,50 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
 
     async def _cancel_run(self, flow_run_id: UUID) -> None:
         """Prefect's worker sees to runs that did not start, its executor to those that did; orphans are ours."""
-        if self.orphans.has(flow_run_id):
-            await self.orphans.cancel(flow_run_id)
-        else:
-            await super()._cancel_run(flow_run_id)
+        try:
+            if self.orphans.has(flow_run_id):
+                await self.orphans.cancel(flow_run_id)
+            else:
+                await super()._cancel_run(flow_run_id)
+        except Exception as error:  # it is heard of again by the next poll for cancels
+            log_event("run_not_cancelled", level=logging.WARNING, run=str(flow_run_id), error=repr(error))
+
+    def _cancel_started(self, flow_run_id: UUID) -> None:
+        """In the place of the executor's own, whose failure would end the worker."""
+
+        async def cancel() -> None:
+            try:
+                await self._executors._cancellation_manager.cancel_by_id(flow_run_id)
+            except Exception as error:
+                log_event("run_not_cancelled", level=logging.WARNING, run=str(flow_run_id), error=repr(error))
+
+        self._executors._cancellation_task_group.start_soon(cancel)
+
+    async def hear_cancels_again(self) -> None:
+        """After an outage: Prefect's observers of cancels give up for good after 40 s without a server."""
+        executors = self._executors
+        if has_given_up(executors._observer):
+            log_event(
+                "cancels_heard_again", level=logging.WARNING, runs=len(executors._observer._in_flight_flow_run_ids)
+            )
+            renewed = await self._exit_stack.enter_async_context(
+                FlowRunCancellingObserver(on_cancelling=self._cancel_started)
+            )
+            for run in executors._observer._in_flight_flow_run_ids:
+                renewed.add_in_flight_flow_run_id(run)
+            executors._observer = renewed
+            await renewed._check_for_cancelled_flow_runs()
+        if (before := self._cancelling_observer) is not None and has_given_up(before):
+            self._cancelling_observer = None
+            await self._setup_cancellation_observer()
+            for run in before._in_flight_flow_run_ids:
+                if (renewed_too := self._cancelling_observer) is not None:
+                    renewed_too.add_in_flight_flow_run_id(run)
 
     async def _starter(self, configuration: ProcessJobConfiguration, folder: Path) -> ProcessStarter:
         """A fork; a new process where a deployment has a command of its own, or a fork would not be safe."""
         control, command = self._executors.control_channel, configuration.command
-        if CAN_FORK and not self.forks.is_unsafe and not configuration._command_configured:
+        if not configuration._command_configured and await self._can_fork():
             deployment = configuration._related_objects["deployment"]
             return ForkStarter(
                 self.forks,
@@ -210,6 +257,20 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
             stream_output=configuration.stream_output,
             control_channel=control,
         )
+
+    async def _can_fork(self) -> bool:
+        """Whether a fork server is there and safe; where it does not come up a run begins as under Prefect's worker."""
+        try:
+            return CAN_FORK and await self.forks.fresh() is not None and not self.forks.is_unsafe
+        except NotReady as error:
+            log_event("no_fork_now", level=logging.WARNING, error=str(error), instead="a new process for the run")
+            return False
+
+
+def has_given_up(observer: FlowRunCancellingObserver) -> bool:
+    """Whether it hears of no cancel any more: neither its subscription nor the polling in its place goes on."""
+    tasks = (observer._consumer_task, observer._polling_task)
+    return all(task is None or task.done() for task in tasks)
 
 
 def _place_of(deployment: Any) -> dict[str, str] | None:

@@ -5,7 +5,7 @@ this process gets ready for what comes after it, on the other core.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from deployments.environment import apply_client_environment
 from deployments.screen import Screen
 from deployments.server import ServerFacts, ensure_server
+from deployments.versions import refuse_wrong_versions
 from governor.errors import BadInput
 from governor.policy.facts import Profile
 from governor.profile import FORKING_PLATFORM, current_profile
 from governor.settings import Home
+from governor.state.models import Service
 from governor.state.sessions import remember
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None, with_w
     Raises:
         NotReady, BadInput: from the step that could not be done.
     """
+    refuse_wrong_versions()
     show.say(f"state folder {where.root}")
     fetch(where, show)
     profile = find_profile(show)
@@ -53,15 +56,16 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None, with_w
         server = ensure_server(where, port, say=show.say)
     whose = "ours" if server.ours else "not ours: it stays as it is"
     show.say(f"Prefect server {server.version} at {server.ui_url} ({whose})")
-    started: set[str] = set()
+    workers: list[Service] = []
 
     def work() -> None:
         close_runs(show)  # before a worker could start one of them again
         if with_worker:
-            started.update(start_workforce(where, show, profile, port=port))
+            workers.extend(start_workers(where, profile, port))
 
     set_up(profile, show, written.result(), then=work)
-    return Ground(server, profile, frozenset(started))
+    say_started(show, workers)
+    return Ground(server, profile, frozenset(row.name for row in workers))
 
 
 def read_written(where: Home) -> "Written":
@@ -119,15 +123,12 @@ def fetch(where: Home, show: Screen) -> None:
     show.say(f"weights {file.name} ready")
 
 
-def start_workforce(where: Home, show: Screen, profile: Profile, *, port: int | None = None) -> frozenset[str]:
-    """Start the worker; returns the names of the services that must live for the fleet to work."""
-    from deployments.worker import start_workers
-
-    rows = start_workers(where, profile, port)
-    show.say("workers " + ", ".join(f"{row.name} (pid {row.pid})" for row in rows))
-    if sys.platform != FORKING_PLATFORM:
+def say_started(show: Screen, workers: Sequence[Service]) -> None:
+    """Name the processes that must live for the fleet to work, after the lines of the bootstrap that they started in."""
+    for row in workers:
+        show.say(f"{row.name} (pid {row.pid})")
+    if workers and sys.platform != FORKING_PLATFORM:
         show.say("runs start as processes of their own here, because fork is unsafe")
-    return frozenset(row.name for row in rows)
 
 
 def find_profile(show: Screen) -> Profile:

@@ -42,6 +42,8 @@ def close_leftovers(client: SyncPrefectClient, *, workers_stopped: bool) -> int:
     wait = timedelta(0) if workers_stopped else timedelta(seconds=SUBMITTED_WITHIN_SECONDS)
     submitted_before = datetime.now(UTC) - wait
     dead = [run for run in _runs(client, UNDER_WAY) if is_dead(run, submitted_before)]
+    if not workers_stopped:  # the worker that comes begins again what was taken and never begun (`orphans`)
+        dead = [run for run in dead if run.infrastructure_pid or run.state_type != StateType.PENDING]
     for run in dead:
         client.set_flow_run_state(run.id, Crashed(message=CLOSED), force=True)
     unstarted = [run for run in _runs(client, (StateType.SCHEDULED,)) if CAPPED_TAG in run.tags]

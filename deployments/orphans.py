@@ -6,6 +6,7 @@ and every minute, so that a run that was cut off between two steps of its start 
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -23,11 +24,12 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
 from deployments.forking import alone
 from deployments.queue_of_runs import QueueOfRuns
-from deployments.run_process import hears, identity_of, is_gone
+from deployments.run_process import has_its_worker, hears, identity_of, is_gone
 from governor.events import log_event
 from governor.processes import Identity, Life, end, life, wait_dead
 
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
     from deployments.fleet_worker import FleetWorker
 
 LOOK_EVERY_SECONDS = 60.0
-# A worker names a run's process within a second of its state; twenty times that on a machine that hardly moves.
-NAMED_WITHIN = timedelta(seconds=60)
+# A worker names a run's process within a second of its state; but it may wait for a fork server, twice 90 s.
+NAMED_WITHIN = timedelta(minutes=4)
+SECOND_LOOK_SECONDS = 5.0
 GRACE_SECONDS = 30.0
 # To ask the server for its state takes a run half a second.
 TOLD_SECONDS = 15.0
@@ -54,13 +57,17 @@ class Orphans:
     def __init__(self, worker: "FleetWorker", queue: QueueOfRuns) -> None:
         self._worker, self._queue = worker, queue
         self._adopted: dict[UUID, Identity] = {}
+        self._gone: set[tuple[UUID, str]] = set()
+        self._looked = False
 
     async def look(self) -> None:
         """See to every run of the pool that is open and not this worker's."""
         for run in await self._open():
             if run.id not in self._queue.at_work:
                 await self._see_to(run)
-        await anyio.sleep(LOOK_EVERY_SECONDS)
+        # Again soon after the first look: what is gone is told at the second (`_see_to`).
+        await anyio.sleep(LOOK_EVERY_SECONDS if self._looked else SECOND_LOOK_SECONDS)
+        self._looked = True
 
     def has(self, run: UUID) -> bool:
         """Whether this run was found, and its process still runs."""
@@ -86,13 +93,16 @@ class Orphans:
         return await self._worker.client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
 
     async def _see_to(self, run: FlowRun) -> None:
-        name = run.infrastructure_pid or ""
-        if not name:
-            await self._begin_again(run)
-        elif is_gone(name):
+        name, seen = run.infrastructure_pid or "", (run.id, run.infrastructure_pid or "")
+        if run.state is not None and run.state.type == StateType.PENDING and (not name or is_gone(name)):
+            await self._begin_again(run)  # a name is an earlier attempt's, or of a child that did nothing yet
+        elif name and is_gone(name) and seen not in self._gone:
+            self._gone.add(seen)  # another worker of this host may be about to tell how it ended
+        elif name and is_gone(name):
+            self._gone.discard(seen)
             log_event("orphan_gone", run=str(run.id), process=name)
-            await self._tell_end(run.id, GONE)
-        elif (process := identity_of(name)) is not None:
+            await self._tell_end(run, GONE)
+        elif (process := identity_of(name)) is not None and not has_its_worker(process.pid):
             self._adopt(run, process)
 
     async def _begin_again(self, run: FlowRun) -> None:
@@ -104,10 +114,18 @@ class Orphans:
         again = AwaitingRetry(scheduled_time=datetime.now(UTC), message=NEVER_BEGUN)
         await self._worker.client.set_flow_run_state(run.id, again, force=True)
 
-    async def _tell_end(self, run: UUID, why: str) -> None:
-        """Its process is gone: a crash, unless it was to be cancelled. Refused where the run told its own end."""
-        found = await self._worker.client.read_flow_run(run)
-        if found.state is not None and found.state.is_cancelling():
+    async def _tell_end(self, run: FlowRun, why: str) -> None:
+        """Its process is gone: a crash, or cancelled where that was asked. Who told its own end, or waits, is left."""
+        from governor.stuck import UNDER_WAY
+
+        try:
+            found = await self._worker.client.read_flow_run(run.id)
+        except ObjectNotFound:
+            return
+        same = found.infrastructure_pid == run.infrastructure_pid
+        if found.state is None or found.state.type not in UNDER_WAY or not same:
+            return
+        if found.state.is_cancelling():
             await self._worker._mark_flow_run_as_cancelled(found, {"message": CANCELLED})
         else:
             await self._worker._propose_crashed_state(found, why)
@@ -139,7 +157,9 @@ class Orphans:
                 self._worker._scheduled_task_scopes.add(scope)
                 await over.wait()
                 self._adopted.pop(run.id, None)  # a cancel that comes now comes too late
-                await self._tell_end(run.id, UNSEEN)
+                await self._tell_end(run, UNSEEN)
+        except Exception as error:  # the next look tells it; a task that fails would end the worker and all its runs
+            log_event("orphan_not_told", level=logging.WARNING, run=str(run.id), error=repr(error))
         finally:
             loop.remove_reader(pidfd)
             os.close(pidfd)

@@ -39,7 +39,7 @@ def right_pool(client: SyncPrefectClient, *, now: datetime, name: str = POOL) ->
         keep_in_mind(client, found, now=now)
         client.delete_work_pool(name)
         found = None
-    left = unfinished(name)
+    left = unfinished(client, name)
     if found is None:
         template = _template()
         settings: dict[str, Any] = left.settings(template) if left else {"base_job_template": template}

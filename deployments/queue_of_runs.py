@@ -7,7 +7,7 @@ A run that was cancelled or paused meanwhile is refused by the server when it is
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from signal import Signals
@@ -56,15 +56,22 @@ class QueueOfRuns:
         from deployments.admission import Admissions
 
         self._admissions = Admissions(self.places)
-        self._turn = anyio.Lock()
+        self._turn, self._asking = anyio.Lock(), anyio.Lock()
+        self._ended_meanwhile: set[UUID] = set()
         self._crowds: set[UUID] = set()
         self._told_held: str | None = None
 
     async def fill(self) -> None:
         """Ask the server what is due soon, and start what may."""
-        found = await self.worker._get_scheduled_flow_runs()
-        self.waiting = {entry.flow_run.id: entry for entry in found if entry.flow_run.id not in self.at_work}
-        await self._learn_who_is_alone()
+        async with self._asking:
+            self._ended_meanwhile.clear()
+            found = await self.worker._get_scheduled_flow_runs()
+            crowds = await self._crowds_of(found)
+            async with self._turn:  # both at once: with one of them old, twins that may run together would be dropped
+                # The answer may be older than a whole short run, which is not to be begun again.
+                known = self.at_work.keys() | self._ended_meanwhile
+                self.waiting = {entry.flow_run.id: entry for entry in found if entry.flow_run.id not in known}
+                self._crowds = crowds
         await self.admit()
         self.worker.waking.freed()  # the time of the next one may have changed
 
@@ -108,6 +115,7 @@ class QueueOfRuns:
 
     def ended(self, run_id: UUID) -> None:
         """A run is over: somebody else may start."""
+        self._ended_meanwhile.add(run_id)
         if self.at_work.pop(run_id, None) is not None:
             self.worker.waking.freed()
 
@@ -141,19 +149,24 @@ class QueueOfRuns:
         pids = [one.pid for one in self.at_work.values() if one.pid and one.working.lane == AGENTS]
         await to_thread.run_sync(self._admissions.measure, pids)
 
-    async def _learn_who_is_alone(self) -> None:
-        """Of deployments with several runs here: whether the server lets one through at a time. Others need no look."""
-        here = [entry.flow_run.deployment_id for entry in self.waiting.values()]
-        here += [one.working.deployment_id for one in self.at_work.values()]
-        several = {which for which, runs in Counter(here).items() if which is not None and runs > 1}
-        self._crowds = set()
-        for which in several:
-            try:
-                deployment = await self.worker.client.read_deployment(which)
-            except ObjectNotFound:
-                continue  # its runs are cancelled as they come to start
-            if not _lets_one_through(deployment):
-                self._crowds.add(which)
+    async def _crowds_of(self, found: Iterable[WorkerFlowRunResponse]) -> set[UUID]:
+        """Of deployments with several runs here: those of which the server lets several through. Others need no look.
+
+        One that cannot be read counts among them: its runs are started rather than dropped.
+        """
+        here = {entry.flow_run.id: entry.flow_run.deployment_id for entry in found}
+        here |= {run_id: one.working.deployment_id for run_id, one in self.at_work.items()}
+        several = {which for which, runs in Counter(here.values()).items() if which is not None and runs > 1}
+        return {which for which in several if not await self._is_alone(which)}
+
+    async def _is_alone(self, which: UUID) -> bool:
+        try:
+            return _lets_one_through(await self.worker.client.read_deployment(which))
+        except ObjectNotFound:
+            return True  # its runs are cancelled as they come to start
+        except Exception as error:  # it is read again with the next poll
+            log_event("deployment_not_read", level=logging.WARNING, deployment=str(which), error=str(error))
+            return False
 
     def _waiting(self, entry: WorkerFlowRunResponse) -> Waiting:
         run = entry.flow_run
@@ -162,8 +175,9 @@ class QueueOfRuns:
             deployment_id=run.deployment_id,
             lane=_lane(run),
             due_at=_due_at(run),
-            # The tag stays where a run had to be made again for another pool.
-            by_schedule=run.auto_scheduled or BY_SCHEDULE_TAG in run.tags,
+            # The tag stays where a run had to be made again for another pool. One that was begun, as before a retry or
+            # a pause, has work of its own behind it: no later run does that again.
+            by_schedule=(run.auto_scheduled or BY_SCHEDULE_TAG in run.tags) and not run.run_count,
             alone=run.deployment_id not in self._crowds,
         )
 

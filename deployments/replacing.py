@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,10 +31,9 @@ from prefect.states import Cancelled
 from pydantic import BaseModel
 
 from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE
+from deployments.paging import all_pages
 from governor.state.sessions import recall, remember
 
-# What one answer of the server holds at most.
-PAGE = 200
 # The server's words for "not so": somebody deleted it meanwhile, or its values do not fit its own schema.
 REFUSALS = frozenset({400, 404, 409, 422})
 IN_PROCESS = "in_process"
@@ -92,9 +92,9 @@ def carried(old: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
     return deepcopy(made)
 
 
-def unfinished(name: str) -> Replacing | None:
-    """What a replacing of this pool has still to do; None where there is none."""
-    text = recall(_key(name))
+def unfinished(client: SyncPrefectClient, name: str) -> Replacing | None:
+    """What a replacing of this pool on this server has still to do; None where there is none."""
+    text = recall(_key(client, name))
     return Replacing.model_validate_json(text) if text else None
 
 
@@ -103,7 +103,7 @@ def keep_in_mind(client: SyncPrefectClient, pool: WorkPool, *, now: datetime) ->
 
     One that an old worker made again after that has nothing that is not written down already.
     """
-    before = unfinished(pool.name)
+    before = unfinished(client, pool.name)
     if before is not None and before.pool_id != pool.id:
         return
     queues = client.read_work_queues(work_pool_name=pool.name)
@@ -119,7 +119,7 @@ def keep_in_mind(client: SyncPrefectClient, pool: WorkPool, *, now: datetime) ->
         deployments={one.id: one.work_queue_name or DEFAULT_QUEUE for one in _deployments_in(client, pool.name)},
         runs={run.id: run.work_queue_name or DEFAULT_QUEUE for run in _scheduled(client, pool.name)},
     )
-    remember(_key(pool.name), left.model_dump_json())
+    remember(_key(client, pool.name), left.model_dump_json())
 
 
 def finish(client: SyncPrefectClient, name: str, left: Replacing) -> list[str]:
@@ -133,10 +133,10 @@ def finish(client: SyncPrefectClient, name: str, left: Replacing) -> list[str]:
     if not left.moved:
         refused = list(_move_deployments(client, name, left))
         left.moved = True
-        remember(_key(name), left.model_dump_json())
-    copied = [_copy(client, name, run, _queue_of(run, left)) for run in _orphans(client, left)]
-    remember(_key(name), "")
-    return [f"{len(left.deployments)} deployments and {len(copied)} waiting runs are in the new work pool", *refused]
+        remember(_key(client, name), left.model_dump_json())
+    copied = sum(_copy(client, name, run, _queue_of(run, left)) for run in _orphans(client, left))
+    remember(_key(client, name), "")
+    return [f"{len(left.deployments)} deployments and {copied} waiting runs are in the new work pool", *refused]
 
 
 def _right_queues(client: SyncPrefectClient, name: str, queues: list[Queue]) -> None:
@@ -167,7 +167,7 @@ def _move_deployments(client: SyncPrefectClient, name: str, left: Replacing) -> 
     Its scheduler begins some seconds after now: a run that is due before that would be lost.
     """
     ids = DeploymentFilter(id=DeploymentFilterId(any_=list(left.deployments)))
-    for found in _pages(lambda offset: client.read_deployments(deployment_filter=ids, limit=PAGE, offset=offset)):
+    for found in all_pages(partial(client.read_deployments, deployment_filter=ids)):
         update = DeploymentUpdate(work_pool_name=name, work_queue_name=left.deployments[found.id])
         try:
             client.update_deployment(found.id, update)
@@ -194,8 +194,13 @@ def _orphans(client: SyncPrefectClient, left: Replacing) -> list[FlowRun]:
     ]
 
 
-def _copy(client: SyncPrefectClient, name: str, run: FlowRun, queue: str) -> None:
-    """The same run in the new pool, once. The old one goes; one that began already stays, cancelled, for its logs."""
+def _copy(client: SyncPrefectClient, name: str, run: FlowRun, queue: str) -> bool:
+    """The same run in the new pool, once. The old one goes; one that began already stays, cancelled, for its logs.
+
+    False: it does not wait any more. A worker of the old pool that still lives may have taken it since it was listed.
+    """
+    if not _still_waits(client, run):
+        return False
     due = run.next_scheduled_start_time or run.expected_start_time
     details = {"scheduled_time": due.isoformat()} if due else {}
     same = {"name", "flow_id", "flow_version", "parameters", "context", "parent_task_run_id", "tags", "labels"}
@@ -209,6 +214,14 @@ def _copy(client: SyncPrefectClient, name: str, run: FlowRun, queue: str) -> Non
             client.set_flow_run_state(run.id, gone, force=True)
         else:
             client.delete_flow_run(run.id)
+    return True
+
+
+def _still_waits(client: SyncPrefectClient, run: FlowRun) -> bool:
+    try:
+        return client.read_flow_run(run.id).state_type == StateType.SCHEDULED
+    except ObjectNotFound:
+        return False
 
 
 def _queue_of(run: FlowRun, left: Replacing) -> str:
@@ -223,26 +236,17 @@ def _created_since(run: FlowRun, at: datetime) -> bool:
 
 def _deployments_in(client: SyncPrefectClient, name: str) -> list[DeploymentResponse]:
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
-    return _pages(lambda offset: client.read_deployments(work_pool_filter=pool, limit=PAGE, offset=offset))
+    return all_pages(partial(client.read_deployments, work_pool_filter=pool))
 
 
 def _scheduled(client: SyncPrefectClient, name: str | None = None) -> list[FlowRun]:
     """The runs that wait for their time, of one pool or of all and of none."""
     state = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[name])) if name else None
-    return _pages(
-        lambda offset: client.read_flow_runs(flow_run_filter=state, work_pool_filter=pool, limit=PAGE, offset=offset)
-    )
+    return all_pages(partial(client.read_flow_runs, flow_run_filter=state, work_pool_filter=pool))
 
 
-def _pages(read: Any) -> list[Any]:
-    found: list[Any] = []
-    while page := read(len(found)):
-        found += page
-        if len(page) < PAGE:
-            break
-    return found
-
-
-def _key(name: str) -> str:
-    return f"replacing_pool_{name}"
+def _key(client: SyncPrefectClient, name: str) -> str:
+    """With the server: a pool of the same name on another one is nobody's business here."""
+    server = client.api_url
+    return f"replacing_pool_{name} {server.netloc.decode()}{server.path}"

@@ -16,8 +16,9 @@ import httpx
 import psutil
 
 from deployments import database, environment
+from deployments.bootstrap_names import OLD_WORKERS
 from deployments.environment import SERVER, is_loopback, ui_address
-from deployments.services import is_alive, last_lines, log_file, running, start_service, stop_service
+from deployments.services import is_alive, last_lines, log_file, running, start_service, stop_all, stop_service
 from deployments.versions import refuse_wrong_versions
 from governor.errors import NotReady
 from governor.events import log_event
@@ -64,6 +65,7 @@ def ensure_server(where: Home, port: int | None = None, *, say: Say | None = Non
             leases in memory.
     """
     refuse_wrong_versions()
+    stop_all(where, OLD_WORKERS)  # before a pool of theirs is replaced, or they would take runs out of it meanwhile
     url = None if port is not None else environment.configured_url(where)
     if url is not None:
         return inspect(url, environment.configured_auth())
@@ -191,10 +193,10 @@ def _started_by_hand(where: Home, address: str, port: int) -> ServerFacts:
 
 
 def _run_own(where: Home, address: str, port: int, say: Say) -> ServerFacts:
-    known = running(where, SERVER)
+    known = _of_this_version(where, say)
     if known is None:
         say(f"runs are kept in {database.in_words(os.environ, where)}")
-    env = environment.server_environment(where, port)
+    env = {**environment.server_environment(where, port), **environment.ZONES}
     argv = [sys.executable, "-m", SERVER_PROCESS, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     row = known or start_service(where, SERVER, argv, env=env, address=address)
     remember(environment.PORT_KEY, str(port))
@@ -205,6 +207,20 @@ def _run_own(where: Home, address: str, port: int, say: Say) -> ServerFacts:
         if known is None:
             stop_service(where, SERVER, grace_seconds=STOP_SECONDS)
         raise
+
+
+def _of_this_version(where: Home, say: Say) -> Service | None:
+    """Our running server; one that an earlier version left running is stopped, since it would stand still at times."""
+    known = running(where, SERVER)
+    try:
+        of_before = known is not None and SERVER_PROCESS not in psutil.Process(known.pid).cmdline()
+    except psutil.Error:
+        return known
+    if not of_before:
+        return known
+    say("the server of an earlier version is stopped, and started anew")
+    stop_service(where, SERVER, grace_seconds=STOP_SECONDS)
+    return None
 
 
 def _wait_healthy(where: Home, row: Service, port: int, say: Say) -> None:

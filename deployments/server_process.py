@@ -47,15 +47,25 @@ def lock_at_the_beginning() -> None:
     refuses their own write at once, whatever the busy timeout: "database is locked", a 503, which the client tries
     again after 2, 4, 8 s (measured: 80 of them while 50 runs were made and run, and stalls of 2 s in a bootstrap).
     A transaction that waits for its turn instead waits for milliseconds. PostgreSQL is not touched.
+
+    How one begins is a context variable, so what is opened inside of a transaction inherits it, and would wait for the
+    lock that its own parent holds: such ones begin as Prefect begins them.
     """
-    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 
-    begin = AioSqliteConfiguration.begin_transaction
+    transaction, begin = AioSqliteConfiguration.begin_transaction, AioSqliteConfiguration.begin_sqlite_stmt
 
-    def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> Any:  # noqa: ARG001
-        return begin(self, session, with_for_update=True)
+    def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> Any:
+        outermost = SQLITE_BEGIN_MODE.get() is None
+        return transaction(self, session, with_for_update=with_for_update or outermost)
+
+    def begin_sqlite_stmt(self: Any, conn: Any) -> None:
+        begin(self, conn)
+        if SQLITE_BEGIN_MODE.get() == "IMMEDIATE":
+            SQLITE_BEGIN_MODE.set("DEFERRED")  # for what is opened inside; Prefect puts back what was before
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
+    AioSqliteConfiguration.begin_sqlite_stmt = begin_sqlite_stmt  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

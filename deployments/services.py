@@ -29,6 +29,7 @@ LEFT_BEHIND_SECONDS = 3.0
 MARK = "HOTDESK_SERVICE"
 # Engine children inherit the mark and must survive the run that started them (governor invariant 23).
 ENGINE_MODULES = "governor.engines."
+OF_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 LOG_LIMIT_MIB = 10
 # Kept so that a Popen object is not collected while its process runs; reaping goes by identity.
 _children: list[subprocess.Popen[bytes]] = []
@@ -51,7 +52,7 @@ def start_service(
             child = subprocess.Popen(
                 list(argv),
                 cwd=where.root,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **env, MARK: _mark(where, name)},
+                env={**_inherited(name), "PYTHONUNBUFFERED": "1", **env, MARK: _mark(where, name)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -69,6 +70,11 @@ def start_service(
         session.merge(row)
     log_event("service_started", service=name, pid=child.pid)
     return row
+
+
+def _inherited(name: str) -> dict[str, str]:
+    """This process's environment; where runs are kept, with its password, is for the server alone."""
+    return {key: value for key, value in os.environ.items() if name == "server" or not key.startswith(OF_DATABASE)}
 
 
 def stop_service(where: Home, name: str, *, grace_seconds: float = GRACE_SECONDS) -> bool:

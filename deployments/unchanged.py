@@ -3,6 +3,7 @@
 Pure. What is sent is left to `deployments.deploying`. In doubt the answer is no: to send it once more costs 0.1 s.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,8 +52,9 @@ def _are_there(found: Sequence[DeploymentSchedule], sent: Sequence[DeploymentSch
 
 def _time(one: DeploymentSchedule | DeploymentScheduleCreate, loose: bool) -> str:
     when = one.schedule.model_dump(mode="json", exclude={ANCHOR} if loose else None)
-    return repr([when, bool(one.active), _json(one.parameters or {}), one.slug])
+    return _json([when, bool(one.active), one.parameters or {}, one.slug])
 
 
-def _json(value: Any) -> Any:
-    return to_jsonable_python(value)
+def _json(value: Any) -> str:
+    """As text, for Python takes 1, 1.0 and True for the same."""
+    return json.dumps(to_jsonable_python(value), sort_keys=True)

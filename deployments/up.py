@@ -185,6 +185,9 @@ def run_bootstrap(port: int | None) -> None:
     Raises:
         BadInput: the server refuses a deployment; all others stand then.
     """
+    from deployments.versions import refuse_wrong_versions
+
+    refuse_wrong_versions()
     where = prepare_home()
     show = screen()
     apply_client_environment(where, port)

@@ -67,6 +67,7 @@ class Waking:
         )
         async with get_events_subscriber(filter=heard) as events:
             self._asked.set()  # what was asked for before anybody listened
+            await self._worker.hear_cancels_again()
             await self._queue.tell_suspended()
             async for event in events:
                 if event.event == SCHEDULED:

@@ -7,15 +7,13 @@ agents never keep the governor out.
 import os
 import sys
 
-from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL, POOL_TYPE, WORKER
-from deployments.environment import client_environment
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, OLD_WORKERS, POOL, POOL_TYPE, WORKER
+from deployments.environment import ZONES, client_environment
 from deployments.services import GRACE_SECONDS, start_service, stop_all
 from governor.policy.facts import Profile
 from governor.settings import Home
 from governor.state.models import Service
 
-# Versions before 0.7 had a worker for the house; one that still runs after an upgrade is stopped.
-OLD_WORKERS = ("governor-worker",)
 # The event stream wakes the worker; this is for when it is away. An empty poll costs the server 31-49 ms of CPU.
 POLL_SECONDS = 10
 
@@ -27,7 +25,7 @@ def start_workers(where: Home, profile: Profile, port: int | None = None) -> lis
         NotReady: it cannot be started.
     """
     stop_all(where, OLD_WORKERS)
-    env = {**client_environment(where, port), "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS)}
+    env = {**client_environment(where, port), **ZONES, "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS)}
     return [start_service(where, WORKER, worker_argv(profile.worker_limit), env=env)]
 
 
@@ -42,6 +40,6 @@ def worker_argv(limit: int) -> list[str]:
         *(sys.executable, "-m", "prefect", "worker", "start"),
         *("--pool", POOL, "--type", POOL_TYPE),
         *("--work-queue", DEFAULT_QUEUE, "--work-queue", GOVERNOR_QUEUE),
-        *("--limit", str(limit), "--name", f"hotdesk-{WORKER}-{os.uname().nodename}"),
+        *("--limit", str(limit), "--name", f"hotdesk-{os.uname().nodename}"),
         *("--install-policy", "never"),
     ]

@@ -9,11 +9,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.runner._state_proposer import StateProposer
 
+KEPT = 200
 VMSTAT = Path("/proc/vmstat")
 FOR_MEMORY = (
     " hotdesk: the kernel ended it for lack of memory. What the run had written is there, and it runs again at its"
     " next time; fewer runs at a time need less (`hotdesk doctor` shows what they take)."
 )
+UNSEEN = " hotdesk: its fork server had died before, so nobody saw how it ended. It runs again at its next time."
 BY_SOMEBODY = (
     " hotdesk: the kernel did not end it for lack of memory: somebody killed it. It runs again at its next time."
 )
@@ -34,11 +36,19 @@ class Deaths:
             return None
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
 
-    def note(self, run: UUID, status: int, before: int | None) -> None:
-        """A child ended with `status`; `before` is what `look` said at its start."""
+    def note(self, run: UUID, status: int | None, before: int | None) -> None:
+        """A child ended with `status`, None when nobody saw it; `before` is what `look` said at its start."""
         after = self.look()
-        if status == -signal.SIGKILL and before is not None and after is not None:
-            self.causes[run] = FOR_MEMORY if after > before else BY_SOMEBODY
+        if status is None:
+            self.keep(run, UNSEEN)
+        elif status == -signal.SIGKILL and before is not None and after is not None:
+            self.keep(run, FOR_MEMORY if after > before else BY_SOMEBODY)
+
+    def keep(self, run: UUID, cause: str) -> None:
+        """What to say of a run that crashed; the oldest are forgotten, long after they were told."""
+        self.causes[run] = cause
+        while len(self.causes) > KEPT:
+            del self.causes[next(iter(self.causes))]
 
 
 class Proposer(StateProposer):

@@ -7,6 +7,7 @@ the child asks.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -105,13 +106,15 @@ def _once(read: Callable[[UUID], Awaitable[Any]], seconds: float) -> Callable[[U
 
 
 def use(facts: Mapping[str, Any], deployment: Mapping[str, Any] | None) -> None:
-    """The child's side, before its first client."""
-    if token := facts.get("token"):
+    """The child's side, before its first client. What a server said counts for runs that talk to that server."""
+    url = facts.get("url") or ""
+    is_ours = os.environ.get("PREFECT_API_URL", "").rstrip("/") == url.rstrip("/")
+    if is_ours and (token := facts.get("token")):
         for kind in (base.PrefectHttpxSyncClient, base.PrefectHttpxAsyncClient):
             _begin_with(kind, token)
-    if url := facts.get("url"):
+    if url:
         _cache_api_version_check(_api_version_check_key(url, prefect.__version__))
-    if (storage := facts.get("storage")) is not None:
+    if is_ours and (storage := facts.get("storage")) is not None:
         results._read_server_default_result_storage_block_id = lambda: UUID(storage) if storage else None
     if deployment:
         known = SimpleNamespace(name=deployment["name"], version=deployment["version"])

@@ -25,6 +25,8 @@ from governor.events import log_event
 READY_SECONDS = 90.0
 # A fork takes 5 ms; a machine out of memory may take long to say no.
 FORK_SECONDS = 20.0
+# From the kill of a server to the end of its link, with all that it said before.
+LAST_SECONDS = 1.0
 # 13 requests of 10 KB are in the socket at most (measured); the server takes one out every 5 ms.
 FULL_SECONDS = 0.005
 # What is told of a child whose end nobody saw; Prefect takes it for a crash unless the run told its own end.
@@ -39,12 +41,16 @@ class ForkServerGone(NotReady):
 
 @dataclass(eq=False)
 class Child:
-    """The process of a run, as Prefect's handles want it: `returncode` is None while it runs."""
+    """The process of a run, as Prefect's handles want it: `returncode` is None while it runs.
+
+    `was_seen`: its end was told, and is not only known to have come.
+    """
 
     pid: int
     pidfd: int
     ended: asyncio.Future[int]
     returncode: int | None = None
+    was_seen: bool = True
 
     def signal(self, sign: signal.Signals) -> None:
         """Reach this very process, whatever has its number later.
@@ -110,7 +116,7 @@ class Link:
         """A child that runs the flow run `request["run"]`; what else is asked of it is read by `child`.
 
         Raises:
-            ForkServerGone: the server ended.
+            ForkServerGone: the server ended, or hangs and was ended; its children go on.
             NotReady: the kernel makes no more processes, or what is asked is too long.
         """
         run = request["run"]
@@ -120,7 +126,8 @@ class Link:
                 await self._send(request)
                 return await asked
         except TimeoutError as error:
-            raise _refused("the fork server does not answer") from error
+            await self._end_hanging()
+            raise _gone() from error
         except OSError as error:
             raise (_too_long(error) if error.errno == errno.EMSGSIZE else _gone()) from error
         finally:
@@ -134,6 +141,19 @@ class Link:
             except BlockingIOError:
                 await asyncio.sleep(FULL_SECONDS)
         raise _gone()
+
+    async def _end_hanging(self) -> None:
+        """A child that it made after all, too late, is killed as its word is read (`_add`)."""
+        log_event("fork_server_hangs", level=logging.WARNING, pid=self.process.pid, children=len(self.children))
+        self.process.kill()
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                while not self.lost:
+                    await asyncio.sleep(FULL_SECONDS)
+        except TimeoutError:
+            pass
+        finally:
+            self._lose()
 
     def retire(self) -> None:
         """Let it end after its last child; it forks no more."""
@@ -194,6 +214,7 @@ class Link:
     def _ended_unseen(self, child: Child) -> None:
         asyncio.get_running_loop().remove_reader(child.pidfd)
         self.children.pop(child.pid, None)
+        child.was_seen = False
         child.end_as(UNSEEN)
 
 

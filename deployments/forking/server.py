@@ -65,12 +65,16 @@ class ForkServer:
             self._become_child(message)
         try:
             pidfd = os.pidfd_open(pid)  # ours and not reaped: the number cannot be anybody else's
-        except OSError:  # no more descriptors: a run that nobody watches must not run
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        except OSError:  # no more descriptors
+            _end(pid)
+            raise
+        try:
+            wire.send(self.link, {"run": message["run"], "pid": pid}, [pidfd])
+        except OSError:  # the worker is gone, or takes no more descriptors
+            os.close(pidfd)
+            _end(pid)
             raise
         self.children[pidfd] = pid
-        wire.send(self.link, {"run": message["run"], "pid": pid}, [pidfd])
         return pidfd
 
     def _become_child(self, message: dict[str, Any]) -> None:
@@ -91,6 +95,12 @@ class ForkServer:
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         wire.send(self.link, {"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _end(pid: int) -> None:
+    """A run that nobody watches must not run."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def main() -> None:

@@ -28,6 +28,9 @@ from governor.errors import HotdeskError
 LAST_WORDS_SECONDS = 8.0
 
 
+CA_FILE = "PREFECT_API_SSL_CERT_FILE"
+
+
 @dataclass(frozen=True)
 class ChildScope:
     """How one child is watched and ended: by its pidfd, so nobody else's process can be meant.
@@ -90,7 +93,7 @@ class ForkStarter:
         except BaseException as error:
             self.control.unregister(flow_run.id)
             if isinstance(error, HotdeskError):  # Prefect says of a start only that it failed
-                self.deaths.causes[flow_run.id] = f" hotdesk: {error}"
+                self.deaths.keep(flow_run.id, f" hotdesk: {error}")
             raise
         task_status.started(ProcessHandle(child, termination_scope=ChildScope(child)))  # type: ignore[arg-type]  # pid and returncode are all it asks for
         try:
@@ -103,7 +106,7 @@ class ForkStarter:
                 with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
                     await asyncio.shield(child.ended)
             raise
-        self.deaths.note(flow_run.id, status, before)
+        self.deaths.note(flow_run.id, status if child.was_seen else None, before)
 
     def _request(self, flow_run: FlowRun) -> dict[str, Any]:
         return {
@@ -126,6 +129,8 @@ class ForkStarter:
             "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
             **self._control(flow_run),
         }
+        if not (env.get("PREFECT_API_URL") or "").startswith("http://") and not self.env.get(CA_FILE):
+            env[CA_FILE] = None  # the one authority of `forks` is for plain http
         return {name: value for name, value in env.items() if value is not None}
 
     def _control(self, flow_run: FlowRun) -> dict[str, str]:

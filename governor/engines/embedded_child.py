@@ -35,6 +35,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     on_death_of_parent(signal.SIGKILL)
+    as_any_for_memory(os.getpid())
     answer_to = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints goes to the log
     first_line = sys.stdin.readline()
@@ -65,6 +66,20 @@ def on_death_of_parent(sign: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(sign))
     except (ImportError, OSError, AttributeError):
         return  # the pipe and the alarm are left
+
+
+def as_any_for_memory(pid: int) -> None:
+    """When memory runs out: the run that starts an engine goes before others, the engine serves them all.
+
+    An engine inherits the run's oom_score_adj (proc(5)); 0 is any process.
+    """
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "r+") as file:  # noqa: PTH123 (pathlib would be one more import)
+            if int(file.read()) > 0:
+                file.seek(0)
+                file.write("0")
+    except (OSError, ValueError):
+        return  # no Linux, or no right to lower it
 
 
 def start(settings: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from governor.engines import llama_presets
+from governor.engines.embedded_child import as_any_for_memory
 from governor.engines.environment import child_environment
 from governor.engines.llama_folder import (
     BINARY,
@@ -228,7 +229,7 @@ def _spawn(program: Path, log: Path) -> subprocess.Popen[bytes]:
     # Appended to, so that the log can be emptied while it is written.
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(program), *COMMAND, "--models-preset", str(presets_file())],
             stdin=subprocess.DEVNULL,
             stdout=handle,
@@ -237,6 +238,8 @@ def _spawn(program: Path, log: Path) -> subprocess.Popen[bytes]:
             cwd=folder(),
             start_new_session=True,
         )
+        as_any_for_memory(process.pid)  # what it starts inherits it
+        return process
     finally:
         os.close(handle)
 

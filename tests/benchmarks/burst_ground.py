@@ -22,7 +22,7 @@ from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
-from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL
+from deployments.bootstrap_names import DEFAULT_QUEUE, GOVERNOR_QUEUE, POOL, WORKER
 from deployments.environment import client_environment
 from deployments.fleet import checkout
 from deployments.services import running, start_service, stop_service
@@ -40,7 +40,6 @@ PROCESS, OURS = "process", "ours"
 # As the workers of `hotdesk up` polled before there was one of our own; Prefect's default is 10.
 POLL_SECONDS = 3
 PAGE = 200
-WORKER = "worker"
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def born_well(found: dict[str, Any], server_pid: int, folder: Path) -> list[str]
     return wrong
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.long)])
 @pytest.mark.timeout(600)
 def test_no_child_has_what_was_its_parents_and_the_parent_does_not_grow(stage: Stage, tmp_path: Path, count: int):
     stage.run(stage.forks.fresh())

@@ -168,7 +168,7 @@ def all_is_there(pool: OldPool) -> None:
     assert pool.in_all() == len(waiting)
     assert pool.client.read_flow_run(pool.running).state_type == StateType.RUNNING
     assert pool.client.read_flow_run(pool.again).state_type == StateType.CANCELLED
-    assert unfinished(pool.name) is None
+    assert unfinished(pool.client, pool.name) is None
 
 
 def test_runs_by_hand_and_by_schedule_and_what_an_operator_set_are_in_the_new_pool(pool: OldPool) -> None:

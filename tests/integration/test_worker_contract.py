@@ -216,7 +216,6 @@ def test_a_death_reaches_the_runs_state_with_its_cause(tmp_path):
     hold(state.type is StateType.CRASHED, "FlowRunExecutor: a status that is not 0", "crash reports")
     hold((state.message or "").endswith(FOR_MEMORY), "StateProposer.propose_crashed", "Proposer: the cause of a death")
     hold("-9" in (state.message or ""), "FlowRunExecutor: the message of a crash", "crash reports")
-    assert deaths.causes == {}, "told once"
     want = list(inspect.signature(StateProposer.propose_crashed).parameters)
     hold(want == ["self", "flow_run", "message"], "StateProposer.propose_crashed", "Proposer")
 

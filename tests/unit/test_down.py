@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from deployments import down
 from deployments.down import run_down, stop_engines, stop_everything
-from deployments.services import services, start_service
+from deployments.services import services, start_service, stop_service
 from governor import engines, memory
 from governor.errors import NotReady
 from governor.processes import Identity, Life, identify, life
@@ -217,3 +218,16 @@ def test_what_cannot_be_stopped_is_named_and_the_status_is_1(
         assert run_down(said.append) == 1
     assert said[-1] == "still running: worker"
     stop_everything(hotdesk_home, lambda _text: None)
+
+
+@pytest.mark.parametrize(("service", "told"), [("server", True), ("fleet-worker", False)])
+def test_the_database_and_its_password_are_for_the_server_alone(
+    service: str, told: bool, hotdesk_home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_PASSWORD", "of-the-database")
+    row = start_service(hotdesk_home, service, SLEEP, env={})
+    try:
+        environ = (Path("/proc") / str(row.pid) / "environ").read_bytes()
+        assert (b"of-the-database" in environ) is told
+    finally:
+        assert stop_service(hotdesk_home, service, grace_seconds=1.0)

@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from deployments.forking import link as link_module
 from deployments.forking import wire
-from deployments.forking.link import ForkServerGone, Link
+from deployments.forking.link import Child, ForkServerGone, Link
+from deployments.forking.server import ForkServer
+from governor.engines.embedded_child import as_any_for_memory
 from governor.errors import NotReady
 
 
@@ -82,9 +86,13 @@ class FakeProcess:
 
     pid = 0
 
+    def __init__(self) -> None:
+        self.at_kill: Callable[[], object] = lambda: None
+
     def poll(self) -> None: ...
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        self.at_kill()
 
 
 def linked(act: Callable[[Link, socket.socket], Any]) -> Any:
@@ -183,6 +191,68 @@ def test_a_child_that_nobody_asked_for_any_more_is_killed(sleeper: int):
         assert os.waitstatus_to_exitcode(ended[1]) == -signal.SIGKILL
 
     linked(act)
+
+
+def test_a_server_that_hangs_is_ended_and_its_children_go_on(sleeper: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(link_module, "FORK_SECONDS", 0.02)
+
+    async def act(link: Link, theirs: socket.socket):
+        cast(Any, link.process).at_kill = theirs.close
+        ended = asyncio.get_running_loop().create_future()
+        child = link.children[sleeper] = Child(sleeper, os.pidfd_open(sleeper), ended)
+        with pytest.raises(ForkServerGone):
+            await link.fork({"run": "1"})
+        assert (link.lost, link.asked, child.returncode) == (True, {}, None)
+        child.signal(signal.SIGKILL)
+        assert (await ended, child.was_seen) == (link_module.UNSEEN, False)
+
+    linked(act)
+
+
+def test_a_child_that_a_hanging_server_made_too_late_is_killed(sleeper: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(link_module, "FORK_SECONDS", 0.02)
+
+    async def act(link: Link, theirs: socket.socket):
+        def last_words() -> None:
+            pidfd = os.pidfd_open(sleeper)
+            wire.send(theirs, {"run": "1", "pid": sleeper}, [pidfd])
+            os.close(pidfd)
+            theirs.close()
+
+        cast(Any, link.process).at_kill = last_words
+        with pytest.raises(ForkServerGone):
+            await link.fork({"run": "1"})
+        assert os.waitstatus_to_exitcode(os.waitpid(sleeper, 0)[1]) == -signal.SIGKILL
+
+    linked(act)
+
+
+class FakeForkServer(ForkServer):
+    """FAKE: its children wait for the end of a pipe that they hold too, and do nothing else."""
+
+    def _become_child(self, message: dict[str, Any]) -> None:
+        signal.pause()
+        os._exit(0)
+
+
+def test_a_child_whose_worker_cannot_be_told_is_killed_and_reaped(ends):
+    ends[0].close()
+    server = FakeForkServer(ends[1], {})
+    open_before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(BrokenPipeError):
+        server._fork({"run": "1"})
+    assert server.children == {}
+    assert set(os.listdir("/proc/self/fd")) == open_before
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"]
+
+
+def test_an_engine_does_not_go_before_others_for_memory_as_the_run_that_started_it(sleeper: int):
+    score = Path(f"/proc/{sleeper}/oom_score_adj")
+    score.write_text("300")
+    as_any_for_memory(sleeper)
+    assert score.read_text().strip() == "0"
+    as_any_for_memory(2**22 + 1)  # nobody's
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +10,13 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from prefect import results
+from prefect.client import base
 from prefect.client.orchestration import PrefectClient
+from prefect.states import Suspended
 from pydantic import BaseModel
 
-from deployments.forking import known
+from deployments.forking import known, suspending
 from deployments.forking.child import _settings_of
 from deployments.forking.deaths import BY_SOMEBODY, FOR_MEMORY, Deaths
 from deployments.forking.known import SPARE, STORAGE_FOR, Known
@@ -194,3 +198,62 @@ def test_an_answer_that_failed_is_not_kept():
         return calls, caught
 
     assert asyncio.run(read()) == (2, 2)
+
+
+@pytest.fixture
+def prefect_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `use` does to Prefect in this process is undone."""
+    for kind in (base.PrefectHttpxSyncClient, base.PrefectHttpxAsyncClient):
+        monkeypatch.setattr(kind, "__init__", kind.__init__)
+        monkeypatch.setattr(kind, "_add_csrf_headers", kind._add_csrf_headers)
+    name = "_read_server_default_result_storage_block_id"
+    monkeypatch.setattr(results, name, getattr(results, name))
+
+
+@pytest.mark.parametrize(
+    ("run_url", "taken"),
+    [
+        ("http://127.0.0.1:4200/api", True),
+        ("http://127.0.0.1:4200/api/", True),
+        ("http://10.0.0.1/api", False),
+        ("", False),
+    ],
+)
+def test_what_one_server_gave_is_not_shown_to_another(
+    run_url: str, taken: bool, monkeypatch: pytest.MonkeyPatch, prefect_as_before: None
+):
+    monkeypatch.setenv("PREFECT_API_URL", run_url)
+    before = results._read_server_default_result_storage_block_id
+    token = {"client": str(uuid4()), "value": "t1", "ends": (NOW + timedelta(hours=1)).isoformat()}
+    known.use({"url": "http://127.0.0.1:4200/api/", "token": token, "storage": ""}, None)
+    client = base.PrefectHttpxSyncClient(base_url=run_url or "http://127.0.0.1:1", enable_csrf_support=True)
+    with client:
+        assert (client.csrf_token == "t1") is taken
+    assert (results._read_server_default_result_storage_block_id is not before) is taken
+
+
+def answers(*said: Any) -> tuple[Callable[[], Any], list[Any]]:
+    """A FAKE server that says these one after the other, and what it has not said yet."""
+    left = list(said)
+
+    def ask() -> Any:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return ask, left
+
+
+def test_a_busy_server_does_not_lose_a_suspension():
+    suspended = Suspended()
+    ask, left = answers(RuntimeError("503"), ConnectionError("away"), suspended, suspended)
+    assert suspending._asked(ask, pauses_seconds=(0, 0, 0)) is suspended
+    assert left == [suspended]
+
+
+def test_a_server_that_stays_away_is_asked_for_a_minute():
+    ask, left = answers(*[ConnectionError("away")] * 9)
+    assert suspending._asked(ask, pauses_seconds=(0, 0, 0)) is None
+    assert len(left) == 5
+    assert sum(suspending.PAUSES_SECONDS) == 60

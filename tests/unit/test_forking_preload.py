@@ -1,5 +1,7 @@
 """What a fork server imports, and when it is out of date."""
 
+import asyncio
+import math
 import os
 import socket
 import sys
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 
 from deployments.forking import wire
+from deployments.forking.forks import Forks, _settings
+from deployments.forking.link import ForkServerGone
 from deployments.forking.preload import fingerprint, offences, preload
+from governor.settings import Home
 
 FLOW = "from prefect import flow\n\n\n@flow\ndef {name}():\n    pass\n"
 
@@ -142,3 +147,135 @@ def test_a_thread_and_a_socket_are_offences_and_the_link_is_none():
             thread.join()
             assert {text.partition(":")[0] for text in found} == {"thread busy", f"descriptor {mine.fileno()}"}
         assert set(offences(ours.fileno())) == before
+
+
+class FakeLink:
+    """FAKE: a fork server that comes up where its code is good."""
+
+    def __init__(self, mark: str, *, good: bool, offences: list[str]) -> None:
+        self.fingerprint, self.good, self.offences = mark, good, offences
+        self.lost = self.retired = False
+        self.children: dict[int, Any] = {}
+        self.ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def wait_ready(self) -> None:
+        await asyncio.sleep(0)
+        if not self.good:
+            self.lost = True
+            raise ForkServerGone("It ended.", means="No run was begun.", remedy="Look.")
+        if not self.ready.done():
+            self.ready.set_result({"offences": self.offences})
+
+    def retire(self) -> None:
+        self.retired = True
+
+
+class FakeForks(Forks):
+    """FAKE: its servers are none, and it looks at the code each time."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.good, self.offences = True, list[str]()
+        self.made: list[FakeLink] = []
+
+    def _changed(self, link: Any) -> str | None:
+        self._looked_at_s = -math.inf
+        return super()._changed(link)
+
+    def _start(self, mark: str) -> Any:
+        self.made.append(FakeLink(mark, good=self.good, offences=self.offences))
+        return self.made[-1]
+
+
+def save(root: Path, text: str) -> None:
+    (root / "flows" / "one.py").write_text(text)
+
+
+def test_the_old_server_goes_on_where_the_new_one_does_not_come_up_until_code_changes_again(
+    tmp_path: Path, hotdesk_home: Any
+):
+    async def act() -> None:
+        forks = FakeForks(checkout(tmp_path / "root"))
+        old = await forks.fresh()
+        save(forks.root, "half = ")
+        forks.good = False
+        assert [await forks.fresh() for _ in range(3)] == [old] * 3
+        assert (len(forks.made), forks.made[0].retired) == (2, False), "the same code is not tried again"
+        save(forks.root, "whole = 'again'")
+        forks.good = True
+        new = await forks.fresh()
+        assert (new is forks.made[2], forks.made[0].retired) == (True, True)
+
+    asyncio.run(act())
+
+
+def test_an_old_server_that_died_meanwhile_is_not_gone_on_with(tmp_path: Path, hotdesk_home: Any):
+    async def act() -> None:
+        forks = FakeForks(checkout(tmp_path / "root"))
+        await forks.fresh()
+        save(forks.root, "half = ")
+        forks.good, forks.made[0].lost = False, True
+        with pytest.raises(ForkServerGone):
+            await forks.fresh()
+        forks.good = True
+        assert await forks.fresh() is forks.made[2]
+
+    asyncio.run(act())
+
+
+def test_a_new_server_that_nobody_waits_for_any_more_is_let_go(tmp_path: Path, hotdesk_home: Any):
+    async def act() -> None:
+        forks = FakeForks(checkout(tmp_path / "root"))
+        await forks.fresh()
+        save(forks.root, "other = 1")
+        waiting = asyncio.create_task(forks.fresh())
+        while len(forks.made) < 2:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert [one.retired for one in forks.made] == [False, True]
+
+    asyncio.run(act())
+
+
+def test_code_that_became_unsafe_is_looked_at_again(tmp_path: Path, hotdesk_home: Any):
+    async def act() -> None:
+        forks = FakeForks(checkout(tmp_path / "root"))
+        seen = []
+        for text, offences in (("a = 1", []), ("thread = 1", ["thread busy"]), ("none = 1", [])):
+            save(forks.root, text)
+            forks.offences = offences
+            await forks.fresh()
+            seen.append(forks.is_unsafe)
+        assert seen == [False, True, False]
+
+    asyncio.run(act())
+
+
+def plain_http() -> Any:
+    from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
+
+    return temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}, restore_defaults={PREFECT_API_SSL_CERT_FILE})
+
+
+def test_the_file_with_one_authority_is_written_once_and_whole(tmp_path: Path):
+    with plain_http():
+        file = Path(_settings(Home(tmp_path))["PREFECT_API_SSL_CERT_FILE"])
+        first = file.stat().st_ino
+        assert file.read_text().count("END CERTIFICATE") == 1
+        assert _settings(Home(tmp_path))["PREFECT_API_SSL_CERT_FILE"] == str(file)
+        assert file.stat().st_ino == first
+        file.write_text("cut o")
+        _settings(Home(tmp_path))
+    assert file.read_text().count("END CERTIFICATE") == 1
+    assert [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize("kind", ["missing", "a file"])
+def test_without_a_state_folder_that_setting_is_left_out_and_none_is_made(tmp_path: Path, kind: str):
+    folder = tmp_path / "home"
+    if kind == "a file":
+        folder.write_text("")
+    with plain_http():
+        assert "PREFECT_API_SSL_CERT_FILE" not in _settings(Home(folder))
+    assert folder.is_dir() is False

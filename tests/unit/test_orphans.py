@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +23,16 @@ from deployments.run_process import named
 
 HERE = socket.gethostname()
 GONE = f"{HERE}:{os.getpid()}:1"
+OF_ANOTHER_BOOT = f"{HERE}:{os.getpid()}:1:1:otherwise"
+OF_ANOTHER_CONTAINER = ":".join([*named(os.getpid()).split(":")[:3], "1", named(os.getpid()).split(":")[4]])
 BOUND_SECONDS = 20.0
+FORKS_ONE = """
+import os, time
+if (child := os.fork()) == 0:
+    time.sleep(60)
+print(child, flush=True)
+time.sleep(60)
+"""
 
 
 class FakeQueue:
@@ -77,15 +88,15 @@ def a_run(kind: StateType, process: str = "", *, age: timedelta = timedelta(hour
 Then = Callable[[Orphans], Awaitable[None]]
 
 
-def after_a_look(worker: FakeWorker, queue: FakeQueue, then: Then | None = None) -> None:
-    """One look, then that, then the worker stops."""
+def after_a_look(worker: FakeWorker, queue: FakeQueue, then: Then | None = None, *, looks: int = 1) -> None:
+    """So many looks, then that, then the worker stops."""
 
     async def main() -> None:
         seen = Orphans(worker, queue)  # type: ignore[arg-type]  # fakes
         with anyio.fail_after(BOUND_SECONDS):
             async with anyio.create_task_group() as group:
                 worker._runs_task_group = group
-                for run in await seen._open():
+                for run in [*await seen._open()] * looks:
                     await seen._see_to(run)
                 if then is not None:
                     await then(seen)
@@ -108,7 +119,9 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
     ("run", "type_then"),
     [
         (a_run(StateType.RUNNING, GONE), StateType.CRASHED),
-        (a_run(StateType.PENDING, GONE), StateType.CRASHED),
+        (a_run(StateType.RUNNING, OF_ANOTHER_BOOT), StateType.CRASHED),
+        (a_run(StateType.RUNNING, OF_ANOTHER_CONTAINER), StateType.RUNNING),
+        (a_run(StateType.PENDING, GONE), StateType.SCHEDULED),
         (a_run(StateType.CANCELLING, GONE), StateType.CANCELLED),
         (a_run(StateType.RUNNING, "another-host:1:1"), StateType.RUNNING),
         (a_run(StateType.PENDING), StateType.SCHEDULED),
@@ -118,9 +131,62 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
 )
 def test_a_run_whose_process_is_gone_is_told_and_one_that_never_began_begins_again(run: Any, type_then: StateType):
     worker, queue = FakeWorker(run), FakeQueue()
-    after_a_look(worker, queue)
+    after_a_look(worker, queue, looks=2)
     assert worker.runs[run.id].state.type == type_then
     assert not queue.at_work
+
+
+def test_what_is_gone_is_told_at_the_second_look_since_its_own_worker_may_be_about_to():
+    run = a_run(StateType.RUNNING, GONE)
+    worker, queue = FakeWorker(run), FakeQueue()
+    after_a_look(worker, queue)
+    assert worker.runs[run.id].state.is_running()
+
+
+@pytest.mark.parametrize("kind", [StateType.PAUSED, StateType.SCHEDULED])
+def test_a_run_that_waits_for_somebody_when_its_process_ends_is_no_crash(
+    kind: StateType, child: "subprocess.Popen[bytes]"
+):
+    run = a_run(StateType.RUNNING, named(child.pid))
+    worker, queue = FakeWorker(run), FakeQueue()
+
+    async def suspends_and_ends(_seen: Orphans) -> None:
+        worker.runs[run.id] = SimpleNamespace(**{**vars(run), "state": State(type=kind)})
+        child.kill()
+        while not queue.over:
+            await anyio.sleep(0.01)
+
+    after_a_look(worker, queue, suspends_and_ends)
+    assert worker.runs[run.id].state.type == kind
+
+
+def test_a_server_that_does_not_answer_when_a_process_ends_ends_nothing_else(child: "subprocess.Popen[bytes]"):
+    run = a_run(StateType.RUNNING, named(child.pid))
+    worker, queue = FakeWorker(run), FakeQueue()
+
+    async def ends_unheard(_seen: Orphans) -> None:
+        worker.runs.clear()  # reading it is a KeyError
+        child.kill()
+        while not queue.over:
+            await anyio.sleep(0.01)
+
+    after_a_look(worker, queue, ends_unheard)
+
+
+def test_a_run_whose_fork_server_lives_is_its_own_workers(tmp_path: Path):
+    script = tmp_path / "deployments.forking.server"  # a word of its command line, which is what is looked for
+    script.write_text(FORKS_ONE)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        forked = int(parent.stdout.readline())
+        try:
+            run = a_run(StateType.RUNNING, named(forked))
+            queue = FakeQueue()
+            after_a_look(FakeWorker(run), queue)
+            assert not queue.at_work
+        finally:
+            os.kill(forked, signal.SIGKILL)
+            parent.kill()
 
 
 def test_a_process_that_runs_is_watched_and_counts_until_it_ends(child: "subprocess.Popen[bytes]"):

@@ -28,6 +28,7 @@ def entry(
     by_schedule: bool = False,
     queue: str = DEFAULT_QUEUE,
     tags: tuple[str, ...] = (),
+    begun: int = 0,
 ) -> Any:
     """A run as the server lists it, due that many seconds ago."""
     run = SimpleNamespace(
@@ -37,6 +38,7 @@ def entry(
         next_scheduled_start_time=NOW - timedelta(seconds=late),
         auto_scheduled=by_schedule,
         tags=list(tags),
+        run_count=begun,
     )
     return SimpleNamespace(flow_run=run)
 
@@ -52,12 +54,17 @@ class FakeWorker:
         self.suspended: list[UUID] = []
         self.freed_times = 0
         self.deployments_read: list[UUID] = []
+        self.before_the_answer: Callable[[], object] = lambda: None
+        self.while_read: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.away: Exception | None = None
 
     def freed(self) -> None:
         self.freed_times += 1
 
     async def _get_scheduled_flow_runs(self) -> list[Any]:
-        return list(self.entries)
+        answer = list(self.entries)
+        self.before_the_answer()
+        return answer
 
     async def submit_now(self, entries: list[Any]) -> None:
         self.started += [one.flow_run.id for one in entries]
@@ -68,6 +75,10 @@ class FakeWorker:
 
     async def read_deployment(self, which: UUID) -> Any:
         self.deployments_read.append(which)
+        if self.while_read is not None:
+            await self.while_read()
+        if self.away is not None:
+            raise self.away
         if which not in (ALONE, CROWD):
             raise ObjectNotFound(Exception("gone"))
         limit = SimpleNamespace(active=True, limit=1 if which == ALONE else 3)
@@ -155,6 +166,22 @@ def test_a_run_that_works_is_not_started_again_although_the_server_still_lists_i
     play(worker, act)
 
 
+def test_a_run_that_is_over_before_an_older_answer_comes_is_not_begun_again():
+    short = entry()
+    worker = FakeWorker(short)
+
+    async def act(queue: QueueOfRuns) -> None:
+        await queue.fill()
+        worker.before_the_answer = lambda: queue.ended(short.flow_run.id)
+        await queue.fill()
+        assert worker.started == [short.flow_run.id]
+        worker.before_the_answer = lambda: None
+        await queue.fill()  # it was scheduled again, as for a retry
+        assert worker.started == [short.flow_run.id] * 2
+
+    play(worker, act)
+
+
 def test_agents_never_keep_the_house_out():
     worker = FakeWorker(*(entry(late=90) for _ in range(3)), house := entry(queue=GOVERNOR_QUEUE))
 
@@ -190,6 +217,60 @@ def test_a_second_run_waits_only_where_the_server_would_cancel_it(deployment: UU
     play(worker, act)
     assert len(worker.started) == at_once
     assert worker.deployments_read == [deployment]
+
+
+def test_who_admits_while_deployments_are_read_drops_no_twin_that_may_run_beside_the_other():
+    first, second = entry(CROWD, late=90, by_schedule=True), entry(CROWD, late=30, by_schedule=True)
+    worker = FakeWorker(first, second)
+
+    async def act(queue: QueueOfRuns) -> None:
+        worker.while_read = queue.admit
+        await queue.fill()
+
+    play(worker, act)
+    assert (worker.started, worker.dropped) == ([first.flow_run.id, second.flow_run.id], {})
+
+
+def test_a_run_that_starts_and_ends_while_deployments_are_read_is_not_begun_again():
+    first, second = entry(CROWD, late=90), entry(CROWD, late=30)
+    worker = FakeWorker(first)
+
+    async def act(queue: QueueOfRuns) -> None:
+        async def over() -> None:
+            queue.ended(first.flow_run.id)
+
+        await queue.fill()
+        worker.entries, worker.while_read = [first, second], over
+        await queue.fill()
+
+    play(worker, act)
+    assert worker.started == [first.flow_run.id, second.flow_run.id]
+
+
+def test_of_a_deployment_that_cannot_be_read_no_run_is_dropped():
+    twins = [entry(ALONE, late=late, by_schedule=True) for late in (90, 30)]
+    worker = FakeWorker(*twins)
+    worker.away = ConnectionError("the server is away")
+
+    async def act(queue: QueueOfRuns) -> None:
+        await queue.fill()
+
+    play(worker, act)
+    assert (worker.started, worker.dropped) == ([one.flow_run.id for one in twins], {})
+
+
+@pytest.mark.parametrize("how", [{"by_schedule": True}, {"tags": (BY_SCHEDULE_TAG,)}])
+def test_a_run_that_was_begun_is_no_twin_and_goes_on(how: dict[str, Any]):
+    begun, later = entry(ALONE, late=90, begun=1, **how), entry(ALONE, late=30, **how)
+    worker = FakeWorker(begun, later)
+
+    async def act(queue: QueueOfRuns) -> None:
+        await queue.fill()
+        queue.ended(begun.flow_run.id)
+        await queue.admit()
+
+    play(worker, act)
+    assert (worker.started, worker.dropped) == ([begun.flow_run.id, later.flow_run.id], {})
 
 
 def test_deployments_with_one_run_are_not_looked_up_and_a_deleted_one_stops_nobody():

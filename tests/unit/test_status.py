@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.bootstrap_names import WORKER
 from deployments.status import as_json, day_start, short_path, snapshot, with_server
 from deployments.view import sentences
 from governor import pauses
@@ -175,7 +176,7 @@ def test_service_that_died_is_named_with_the_remedy() -> None:
 @pytest.mark.parametrize(("process", "held"), [(None, "9 wait: 14 of 14 run"), (DEAD, "")])
 @pytest.mark.usefixtures("hotdesk_home")
 def test_why_runs_wait_at_the_worker_is_said_while_it_lives(process: Identity | None, held: str) -> None:
-    worker = Service(name="worker", started_at=NOW)
+    worker = Service(name=WORKER, started_at=NOW)
     worker.identity = process or identify()
     add(worker)
     remember("runs_held", "9 wait: 14 of 14 run")
