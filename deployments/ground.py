@@ -61,6 +61,8 @@ def prepare_ground(where: Home, show: Screen, *, port: int | None = None, with_w
     def work() -> None:
         close_runs(show)  # before a worker could start one of them again
         if with_worker:
+            from deployments.worker import start_workers
+
             workers.extend(start_workers(where, profile, port))
 
     set_up(profile, show, written.result(), then=work)
@@ -124,7 +126,7 @@ def fetch(where: Home, show: Screen) -> None:
 
 
 def say_started(show: Screen, workers: Sequence[Service]) -> None:
-    """Name the processes that must live for the fleet to work, after the lines of the bootstrap that they started in."""
+    """Name the processes that must live for the fleet to work; it comes after the lines of the bootstrap."""
     for row in workers:
         show.say(f"{row.name} (pid {row.pid})")
     if workers and sys.platform != FORKING_PLATFORM:

@@ -5,6 +5,7 @@ here, only how they end is not told any more. Which server forks is left to `for
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -204,6 +205,10 @@ class Link:
         self.lost = True
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.socket)
+        # A server that ended with requests unread is a reset to the kernel, which tells of that before its last words.
+        with contextlib.suppress(OSError):
+            while (received := wire.receive(self.socket)) is not None:
+                self._hear(*received)
         self.socket.close()
         self.process.poll()
         for future in (self.ready, *self.asked.values()):

@@ -50,7 +50,8 @@ class DyingClient:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._client, name)
-        return call if name.startswith("read_") and not self._reads else partial(self._counted, call)
+        counts = callable(call) and (self._reads or not name.startswith("read_"))
+        return partial(self._counted, call) if counts else call
 
     def _counted(self, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
         self.left -= 1

@@ -242,9 +242,9 @@ def test_code_that_became_unsafe_is_looked_at_again(tmp_path: Path, hotdesk_home
     async def act() -> None:
         forks = FakeForks(checkout(tmp_path / "root"))
         seen = []
-        for text, offences in (("a = 1", []), ("thread = 1", ["thread busy"]), ("none = 1", [])):
+        for text, found in (("a = 1", []), ("thread = 1", ["thread busy"]), ("none = 1", [])):
             save(forks.root, text)
-            forks.offences = offences
+            forks.offences = found
             await forks.fresh()
             seen.append(forks.is_unsafe)
         assert seen == [False, True, False]
@@ -255,7 +255,7 @@ def test_code_that_became_unsafe_is_looked_at_again(tmp_path: Path, hotdesk_home
 def plain_http() -> Any:
     from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
-    return temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}, restore_defaults={PREFECT_API_SSL_CERT_FILE})
+    return temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_API_SSL_CERT_FILE: None})
 
 
 def test_the_file_with_one_authority_is_written_once_and_whole(tmp_path: Path):

@@ -85,6 +85,21 @@ def test_what_is_written_otherwise_is_sent(client: FakeClient, change: dict[str,
     assert client.sent == [NAME]
 
 
+@pytest.mark.parametrize(("written", "edited"), [(1, True), (1, 1.0), (0, False), ("1", 1), ([1], [True])])
+def test_a_value_of_another_type_is_an_edit_also_where_python_calls_both_equal(
+    client: FakeClient, written: Any, edited: Any
+) -> None:
+    entry = SUPPORT.model_copy(update={"parameters": {"n": written, "m": 1}})
+    deploy(client.as_client, [entry, NEWS])
+    client.kept[NAME].parameters = {"m": 1, "n": written}
+    client.sent.clear()
+    deploy(client.as_client, [entry, NEWS])
+    assert client.sent == []
+    client.kept[NAME].parameters = {"n": edited, "m": 1}
+    deploy(client.as_client, [entry, NEWS])
+    assert client.sent == [NAME]
+
+
 def test_a_schedule_switched_off_and_a_pause_are_an_operators_and_nothing_to_send(client: FakeClient) -> None:
     client.kept[NAME].schedules[0].active = False
     client.kept[NAME].paused = True

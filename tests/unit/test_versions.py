@@ -1,11 +1,19 @@
 """Versions that break silently are refused before anything starts, each with its reason and the next step."""
 
+import io
+
 import pytest
 from packaging.requirements import Requirement
+from rich.console import Console
 
+from deployments import versions
 from deployments.checks import machine
-from deployments.versions import BOUNDED, bounds, findings, refuse_wrong_versions
+from deployments.ground import prepare_ground
+from deployments.screen import Screen
+from deployments.up import run_bootstrap
+from deployments.versions import BOUNDED, bounds, findings, installed, refuse_wrong_versions
 from governor.errors import NotReady
+from governor.settings import Home
 
 ASKED = {
     "prefect": Requirement("prefect>=3.8.8,<3.9"),
@@ -74,3 +82,14 @@ def test_this_environment_is_within_the_bounds_of_pyproject_and_the_doctor_says_
     assert set(BOUNDED) <= set(bounds())
     refuse_wrong_versions()
     assert [(row.name, row.outcome) for row in machine.packages()] == [(name, "pass") for name in BOUNDED]
+
+
+def test_nothing_is_begun_with_wrong_versions(monkeypatch: pytest.MonkeyPatch, hotdesk_home: Home):
+    there = {**{name: installed(name) for name in BOUNDED}, "prefect": "3.9.0"}
+    monkeypatch.setattr(versions, "version", there.get)
+    said = io.StringIO()
+    with pytest.raises(NotReady, match=r"prefect 3\.9\.0"):
+        prepare_ground(hotdesk_home, Screen(Console(file=said)))
+    with pytest.raises(NotReady, match=r"prefect 3\.9\.0"):
+        run_bootstrap(None)
+    assert said.getvalue() == ""
