@@ -32,7 +32,7 @@ NOTES, LINE, SLOTS = "burst.jsonl", "gpu", 1  # as in burst_flow, which imports 
 # A worker looks 10 s ahead for what is due; all runs must be known before that, as those of a schedule are.
 AHEAD_SECONDS = 20.0
 # A run takes 0.05 s to make; a server that locks its database takes several times that.
-CREATE_SECONDS_EACH = 0.5
+CREATE_SECONDS_EACH = 0.2
 LEAST_AHEAD_SECONDS = 10.0
 # Until a worker that was just started has polled twice.
 SETTLE_SECONDS = 12.0

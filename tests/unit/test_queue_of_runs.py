@@ -184,11 +184,7 @@ def test_a_run_that_is_over_before_an_older_answer_comes_is_not_begun_again():
 
 def test_agents_never_keep_the_house_out():
     worker = FakeWorker(*(entry(late=90) for _ in range(3)), house := entry(queue=GOVERNOR_QUEUE))
-
-    async def act(queue: QueueOfRuns) -> None:
-        await queue.fill()
-
-    play(worker, act)
+    play(worker, QueueOfRuns.fill)
     assert house.flow_run.id in worker.started
     assert len(worker.started) == PLACES + 1
 
@@ -197,11 +193,7 @@ def test_agents_never_keep_the_house_out():
 def test_of_late_twins_the_latest_starts_and_the_older_are_cancelled_in_our_words(how: dict[str, Any]):
     older, latest = entry(ALONE, late=90, **how), entry(ALONE, late=30, **how)
     worker = FakeWorker(older, latest)
-
-    async def act(queue: QueueOfRuns) -> None:
-        await queue.fill()
-
-    play(worker, act)
+    play(worker, QueueOfRuns.fill)
     assert worker.started == [latest.flow_run.id]
     assert worker.dropped.keys() == {older.flow_run.id}
     assert worker.dropped[older.flow_run.id].startswith("hotdesk: a later run of this agent")
@@ -210,25 +202,25 @@ def test_of_late_twins_the_latest_starts_and_the_older_are_cancelled_in_our_word
 @pytest.mark.parametrize(("deployment", "at_once"), [(ALONE, 1), (CROWD, 2)])
 def test_a_second_run_waits_only_where_the_server_would_cancel_it(deployment: UUID, at_once: int):
     worker = FakeWorker(entry(deployment, late=90), entry(deployment, late=30))
-
-    async def act(queue: QueueOfRuns) -> None:
-        await queue.fill()
-
-    play(worker, act)
+    play(worker, QueueOfRuns.fill)
     assert len(worker.started) == at_once
     assert worker.deployments_read == [deployment]
 
 
-def test_who_admits_while_deployments_are_read_drops_no_twin_that_may_run_beside_the_other():
-    first, second = entry(CROWD, late=90, by_schedule=True), entry(CROWD, late=30, by_schedule=True)
-    worker = FakeWorker(first, second)
+@pytest.mark.parametrize(("deployment", "away"), [(CROWD, None), (ALONE, ConnectionError("the server is away"))])
+def test_no_twin_is_dropped_before_or_unless_the_server_says_that_it_lets_one_through(
+    deployment: UUID, away: Exception | None
+):
+    twins = [entry(deployment, late=late, by_schedule=True) for late in (90, 30)]
+    worker = FakeWorker(*twins)
+    worker.away = away
 
     async def act(queue: QueueOfRuns) -> None:
         worker.while_read = queue.admit
         await queue.fill()
 
     play(worker, act)
-    assert (worker.started, worker.dropped) == ([first.flow_run.id, second.flow_run.id], {})
+    assert (worker.started, worker.dropped) == ([one.flow_run.id for one in twins], {})
 
 
 def test_a_run_that_starts_and_ends_while_deployments_are_read_is_not_begun_again():
@@ -245,18 +237,6 @@ def test_a_run_that_starts_and_ends_while_deployments_are_read_is_not_begun_agai
 
     play(worker, act)
     assert worker.started == [first.flow_run.id, second.flow_run.id]
-
-
-def test_of_a_deployment_that_cannot_be_read_no_run_is_dropped():
-    twins = [entry(ALONE, late=late, by_schedule=True) for late in (90, 30)]
-    worker = FakeWorker(*twins)
-    worker.away = ConnectionError("the server is away")
-
-    async def act(queue: QueueOfRuns) -> None:
-        await queue.fill()
-
-    play(worker, act)
-    assert (worker.started, worker.dropped) == ([one.flow_run.id for one in twins], {})
 
 
 @pytest.mark.parametrize("how", [{"by_schedule": True}, {"tags": (BY_SCHEDULE_TAG,)}])
@@ -276,11 +256,7 @@ def test_a_run_that_was_begun_is_no_twin_and_goes_on(how: dict[str, Any]):
 def test_deployments_with_one_run_are_not_looked_up_and_a_deleted_one_stops_nobody():
     gone = uuid4()
     worker = FakeWorker(entry(), entry(gone, late=90), entry(gone, late=30))
-
-    async def act(queue: QueueOfRuns) -> None:
-        await queue.fill()
-
-    play(worker, act)
+    play(worker, QueueOfRuns.fill)
     assert worker.deployments_read == [gone]
     assert len(worker.started) == PLACES
 
