@@ -26,8 +26,8 @@ SERVER = "server"
 PORT_KEY = "port"
 # 18 random bytes are 24 characters; Prefect compares them in constant time.
 SECRET_BYTES = 18
-# For our server and worker, never for a shell, whose other Pythons may lack the package: Prefect lists all time zones
-# for every schedule that it reads, in 4.4 ms from the system's folders and in 0.8 ms from the tzdata package (measured).
+# For our server and worker, never for a shell, whose other Pythons may lack the package. Prefect lists all time zones
+# for every schedule that it reads, 4.4 ms from the system's folders and 0.8 ms from the tzdata package (measured).
 ZONES = {"PYTHONTZPATH": ""} if find_spec("tzdata") else {}
 PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 

@@ -21,7 +21,6 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Completed, Crashed, Pending, Running
 
-from deployments.bootstrap_names import POOL
 from deployments.worker import worker_argv
 from governor.lease_files import read_leases
 from governor.processes import identify
@@ -108,7 +107,8 @@ def test_lost_run_is_left_alone_while_it_would_do_harm(
 @pytest.fixture
 def worker(fleet_server: Home, deployment_id: UUID) -> Iterator[None]:
     """A worker of the test's own pool, as `hotdesk` starts its own."""
-    argv = [NAME if word == POOL else word for word in worker_argv(NAME, "default", 1)]
+    argv = worker_argv(1)
+    argv[argv.index("--pool") + 1] = NAME
     env = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with (fleet_server.logs / f"{NAME}.log").open("w") as log:
         process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
