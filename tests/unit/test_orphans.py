@@ -125,7 +125,7 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
         (a_run(StateType.CANCELLING, GONE), StateType.CANCELLED),
         (a_run(StateType.RUNNING, "another-host:1:1"), StateType.RUNNING),
         (a_run(StateType.PENDING), StateType.SCHEDULED),
-        (a_run(StateType.PENDING, age=timedelta(seconds=30)), StateType.PENDING),
+        (a_run(StateType.PENDING, age=-timedelta(hours=1)), StateType.PENDING),  # a moment ago, however long tests take
         (a_run(StateType.RUNNING), StateType.RUNNING),
     ],
 )
