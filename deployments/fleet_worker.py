@@ -42,12 +42,13 @@ from deployments.run_process import identity_of, is_elsewhere, is_gone, named
 from deployments.waking import Waking
 from governor.errors import NotReady
 from governor.events import log_event, logger
+from governor.policy.admitting import AGENTS, FORKING_PLATFORM, HOUSE
 from governor.processes import end
 
 # Runs due between two polls (10 s, up to 13 with Prefect's jitter) are known before their time.
 PREFETCH_SECONDS = 20.0
 HOUSE_PLACES = 2  # one `govern` and one `evict` at a time
-CAN_FORK = sys.platform == "linux"
+CAN_FORK = sys.platform == FORKING_PLATFORM
 
 
 class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessWorkerResult]):
@@ -70,7 +71,7 @@ class FleetWorker(BaseWorker[ProcessJobConfiguration, ProcessVariables, ProcessW
         self.forks, self.deaths, self._known = Forks(checkout()), Deaths(), Known()
         self.hooks = ForkHooks(self.forks)
         self._executors = FlowRunExecutorContext()
-        self._queue = QueueOfRuns(self, {"agents": self.places, "house": HOUSE_PLACES})
+        self._queue = QueueOfRuns(self, {AGENTS: self.places, HOUSE: HOUSE_PLACES})
         self.orphans = Orphans(self, self._queue)
         self.waking = Waking(self, self._queue)
 

@@ -15,8 +15,9 @@ from deployments.screen import Screen
 from deployments.server import ServerFacts, ensure_server
 from deployments.versions import refuse_wrong_versions
 from governor.errors import BadInput
+from governor.policy.admitting import FORKING_PLATFORM
 from governor.policy.facts import Profile
-from governor.profile import FORKING_PLATFORM, current_profile
+from governor.profile import current_profile
 from governor.settings import Home
 from governor.state.models import Service
 from governor.state.sessions import remember

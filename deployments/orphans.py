@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
@@ -93,22 +93,22 @@ class Orphans:
         return await self._worker.client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
 
     async def _see_to(self, run: FlowRun) -> None:
-        name, seen = run.infrastructure_pid or "", (run.id, run.infrastructure_pid or "")
-        if run.state is not None and run.state.type == StateType.PENDING and (not name or is_gone(name)):
-            await self._begin_again(run)  # a name is an earlier attempt's, or of a child that did nothing yet
-        elif name and is_gone(name) and seen not in self._gone:
+        name, state = run.infrastructure_pid or "", run.state
+        seen, gone = (run.id, name), is_gone(name)
+        if state is not None and state.type == StateType.PENDING and (not name or gone):
+            await self._begin_again(run, state)  # a name is an earlier attempt's, or of a child that did nothing yet
+        elif gone and seen not in self._gone:
             self._gone.add(seen)  # another worker of this host may be about to tell how it ended
-        elif name and is_gone(name):
+        elif gone:
             self._gone.discard(seen)
             log_event("orphan_gone", run=str(run.id), process=name)
             await self._tell_end(run, GONE)
         elif (process := identity_of(name)) is not None and not has_its_worker(process.pid):
             self._adopt(run, process)
 
-    async def _begin_again(self, run: FlowRun) -> None:
+    async def _begin_again(self, run: FlowRun, state: State) -> None:
         """A run whose worker died between Prefect's Pending and the fork did nothing yet: it is lost to nobody."""
-        state = run.state
-        if state is None or state.type != StateType.PENDING or datetime.now(UTC) - state.timestamp < NAMED_WITHIN:
+        if datetime.now(UTC) - state.timestamp < NAMED_WITHIN:
             return
         log_event("orphan_begun_again", run=str(run.id))
         again = AwaitingRetry(scheduled_time=datetime.now(UTC), message=NEVER_BEGUN)

@@ -14,14 +14,12 @@ from governor.engines import ollama
 from governor.errors import BadInput
 from governor.machine import BATTERY, Machine, look_around
 from governor.model_catalogue import MOST_CADENCE, Written, catalogue
-from governor.policy.admitting import RUN_MIB
+from governor.policy.admitting import FORKING_PLATFORM, RUN_MIB
 from governor.policy.facts import ModelSpec, Profile
 from governor.tier_models import MODELS_SHARE_OF_MEMORY, budget_mib, expected_mib, most_mib, serve, wanted
 
 # The processes that run agents take at most a quarter of the host's memory.
 RUNS_SHARE_OF_MEMORY = 0.25
-# Where runs are forks of one warm process. Elsewhere each is a process that imports everything anew.
-FORKING_PLATFORM = "linux"
 # A forked run takes 0.11 s of one core to its first line (measured) and then mostly waits. Twelve on two cores, with
 # server, worker and fork server, stay below 1.2 GB in all (`python -m tests.benchmarks.burst`); fourteen do not.
 FORKS_PER_CORE = 6

@@ -7,8 +7,8 @@ from deployments.cadence import in_words
 from deployments.checks import Check, failed, passed, warned
 from deployments.versions import findings
 from governor.machine import look_around
-from governor.policy.admitting import RUN_MIB
-from governor.profile import FORKING_PLATFORM, PROCESS_MIB, current_profile
+from governor.policy.admitting import FORKING_PLATFORM, RUN_MIB
+from governor.profile import PROCESS_MIB, current_profile
 from governor.sensors import gpu, host
 
 # Measured (PSS): the server with the fleet 250 MiB, the worker 105, the process that it forks runs from 190.

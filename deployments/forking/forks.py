@@ -29,7 +29,7 @@ TRIES = 2
 
 
 class Forks:
-    """Children for one worker; Bound to one event loop.
+    """Children for one worker; bound to one event loop.
 
     Attributes:
         root: the checkout whose flows are preloaded.

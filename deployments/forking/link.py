@@ -32,8 +32,6 @@ LAST_SECONDS = 1.0
 FULL_SECONDS = 0.005
 # What is told of a child whose end nobody saw; Prefect takes it for a crash unless the run told its own end.
 UNSEEN = -signal.SIGKILL.value
-# Between the end of a child and word of it from its server.
-WORD_SECONDS = 5.0
 
 
 class ForkServerGone(NotReady):

@@ -25,6 +25,8 @@ from pydantic import Field
 from governor.policy.facts import Fact
 
 AGENTS, HOUSE = "agents", "house"
+# Where runs are forks of one warm process. Elsewhere each is a process that imports everything anew.
+FORKING_PLATFORM = "linux"
 # What one more run takes before any was measured: a forked one had 47 MiB of its own, and grows while it works.
 RUN_MIB = 60.0
 # Of the runs measured, this share took no more than the estimate.
